@@ -1,0 +1,48 @@
+# cpn-twin: `make demo` shows it, `make test` proves it. Needs python3 (3.11 or newer), make and a package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := streams twin producers
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST_ARGS ?= -n 2
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+venv: $(STAMP) ## make .venv with the locked versions and the command cpn
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "cpn-twin needs Python 3.11 or newer, '$(PYTHON)' is $$($(PYTHON) --version 2>&1);" \
+	       "name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "could not make $(VENV); on Debian or Ubuntu install python3-venv first" >&2; exit 1; }
+	@$(PIP) install -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## run the built-in scenario: every policy on the same 24 hours, with a report
+	$(BIN)/cpn demo
+
+test: check ## check, then every test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP) ## lint, format, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict $(addprefix -p ,$(PACKAGES))
+	$(BIN)/lint-imports
+
+lock: $(STAMP) ## resolve requirements.lock again (newest versions the bounds allow)
+	$(BIN)/uv --quiet pip compile pyproject.toml --extra parquet --extra test --extra dev \
+	  --universal --python-version 3.11 --upgrade --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --output-file requirements.lock
+
+clean: ## remove .venv, caches and build results
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +

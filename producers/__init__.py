@@ -1,0 +1,1 @@
+"""Where events come from: event logs, importers of datasets, and the built-in scenario."""
