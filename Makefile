@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := streams twin producers
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-PYTEST_ARGS ?= -n 2
+# a file stays on one worker, so what a module sets up is set up once
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 venv: $(STAMP) ## make .venv with the locked versions and the command cpn
 
@@ -35,7 +36,7 @@ test: check ## check, then every test
 check: $(STAMP) ## lint, format, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict $(addprefix -p ,$(PACKAGES))
+	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 
 lock: $(STAMP) ## resolve requirements.lock again (newest versions the bounds allow)
