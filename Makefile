@@ -37,7 +37,7 @@ check: $(STAMP) ## lint, format, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 lock: $(STAMP) ## resolve requirements.lock again (newest versions the bounds allow)
 	$(BIN)/uv --quiet pip compile pyproject.toml --extra parquet --extra test --extra dev \
