@@ -1,0 +1,1 @@
+"""Shards: named tables of one partition, with one dtype and one fold each."""

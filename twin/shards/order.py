@@ -1,0 +1,102 @@
+"""Identity and order: which records of an entity count, and which of them is the newest.
+
+An identity has ``high`` (highest sequence number seen, plus one; 0: none) and ``seen`` (bit k: number high - 1 - k was
+seen). Entities whose numbers simply rise are handled all at once; only the others go through the scalar rule.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+from twin.arrays import AnyArray, Byte1, Int1
+
+MASK_BITS = 64
+_ALL = (1 << MASK_BITS) - 1
+
+
+class Outcome(IntEnum):
+    """What became of a record."""
+
+    NEW = 0
+    OLDER = 1
+    REPEAT = 2
+    TOO_OLD = 3
+
+
+def admit_one(high: int, seen: int, seq: int) -> tuple[Outcome, int, int]:
+    """The rule for one record: its outcome and the identity's new ``high`` and ``seen``."""
+    ahead = seq + 1 - high
+    if ahead > 0:
+        moved = (seen << ahead) & _ALL if ahead < MASK_BITS else 0
+        return Outcome.NEW, seq + 1, moved | 1
+    if ahead <= -MASK_BITS:
+        return Outcome.TOO_OLD, high, seen
+    bit = 1 << -ahead
+    if seen & bit:
+        return Outcome.REPEAT, high, seen
+    return Outcome.OLDER, high, seen | bit
+
+
+def admit(rows: Int1, seq: Int1, high: AnyArray, seen: AnyArray) -> Byte1:
+    """Fold sequence numbers into ``high`` and ``seen`` (columns over all rows, changed in place).
+
+    ``rows`` and ``seq`` are (n,), in log order. Returns the ``Outcome`` of each record, (n,).
+    """
+    n = len(rows)
+    outcome = np.zeros(n, np.uint8)
+    if n == 1:
+        _admit_scalar(np.zeros(1, np.int64), rows, seq, high, seen, outcome)
+        return outcome
+    order = np.argsort(rows, kind="stable")
+    r, s = rows[order], seq[order]
+    first = np.ones(n, bool)
+    np.not_equal(r[1:], r[:-1], out=first[1:])
+    falls = np.zeros(n, bool)
+    falls[1:] = s[1:] <= s[:-1]
+    falls[first] = s[first] < high[r[first]]
+    if falls.any():
+        entity = np.cumsum(first) - 1
+        odd = np.bincount(entity[falls], minlength=int(entity[-1]) + 1) > 0
+        strange = odd[entity]
+        # in log order: the scalar rule reads what it wrote for the record before
+        _admit_scalar(np.sort(order[strange]), rows, seq, high, seen, outcome)
+        keep = ~strange
+        r, s, first = r[keep], s[keep], first[keep]
+    if len(r):
+        _admit_rising(r, s, first, high, seen)
+    return outcome
+
+
+def _admit_scalar(at: Int1, rows: Int1, seq: Int1, high: AnyArray, seen: AnyArray, outcome: Byte1) -> None:
+    for i in at.tolist():
+        row = int(rows[i])
+        outcome[i], h, m = admit_one(int(high[row]), int(seen[row]), int(seq[i]))
+        high[row], seen[row] = h, m
+
+
+def _admit_rising(r: Int1, s: Int1, first: AnyArray, high: AnyArray, seen: AnyArray) -> None:
+    starts = np.flatnonzero(first)
+    ends = np.append(starts[1:], len(r)) - 1
+    entity = r[starts]
+    top = s[ends]
+    behind = np.repeat(top, ends - starts + 1) - s
+    bits = np.where(behind < MASK_BITS, np.uint64(1) << np.minimum(behind, MASK_BITS - 1).astype(np.uint64), np.uint64(0))
+    new = np.bitwise_or.reduceat(bits, starts)
+    shift = top + 1 - high[entity]
+    old = seen[entity] << np.minimum(shift, MASK_BITS - 1).astype(np.uint64)
+    seen[entity] = new | np.where(shift < MASK_BITS, old, np.uint64(0))
+    high[entity] = top + 1
+
+
+def newest(rows: Int1, *keys: Int1) -> Int1:
+    """Index of the record with the greatest ``keys`` (most significant first) of each row, (distinct rows,), by row.
+
+    Of equal keys the last in log order is taken.
+    """
+    if len(rows) == 1:
+        return np.zeros(1, np.int64)
+    order = np.lexsort((*reversed(keys), rows))
+    r = rows[order]
+    last = np.ones(len(r), bool)
+    np.not_equal(r[1:], r[:-1], out=last[:-1])
+    return order[last]
