@@ -1,0 +1,136 @@
+"""The dispatcher's copy of all shards, kept current by their cuts, and the hash of the twin's state.
+
+A snapshot is named by its vector of log positions. Its hash is over the hashes of the shards; a shard's is over its
+position, the running hashes of its ids and dictionaries, and the hash of each 4 KiB page of each table, of which only
+pages that changed are hashed again.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from twin.arrays import Int1
+from twin.errors import TwinBug
+from twin.shards.fold import Tables
+from twin.shards.shard import SCHEMA, Cut, empty_tables
+from twin.shards.table import Table, TableDelta
+
+PAGE = 4096
+
+
+class Pages:
+    """Hashes of the pages of one table's rows."""
+
+    def __init__(self) -> None:
+        self._digests: list[bytes] = []
+        self._count = 0
+
+    def update(self, table: Table, changed: Int1, *, whole: bool) -> None:
+        """Hash again the pages that hold rows ``changed``, and those that the table has grown by."""
+        size, used = table.rows.dtype.itemsize, table.count * table.rows.dtype.itemsize
+        pages = -(-used // PAGE)
+        if whole:
+            self._digests = []
+            dirty: set[int] = set(range(pages))
+        else:
+            first, last = changed * size // PAGE, ((changed + 1) * size - 1) // PAGE
+            dirty = set(np.union1d(first, last).tolist()) if size <= PAGE else set()
+            dirty.update(range(max(0, self._count * size // PAGE), pages))
+        self._count = table.count
+        self._digests.extend([b""] * (pages - len(self._digests)))
+        raw = table.rows.view(np.uint8)
+        for page in sorted(dirty):
+            block = raw[page * PAGE : min(used, (page + 1) * PAGE)].tobytes()
+            self._digests[page] = hashlib.sha256(block.ljust(PAGE, b"\0")).digest()
+
+    def digest(self) -> bytes:
+        """Hash over the page hashes."""
+        return hashlib.sha256(b"".join(self._digests)).digest()
+
+
+@dataclass(slots=True)
+class MirrorShard:
+    """One shard as of its last cut. ``changed`` and ``released`` are the rows that cut changed or freed, by table."""
+
+    topic: str
+    partition: int
+    tables: Tables
+    next: int = 0
+    time: int = 0
+    serial: int = -1
+    changed: dict[str, Int1] = field(default_factory=dict)
+    released: dict[str, list[int]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    version: int = 0
+    """Counts the cuts that changed anything; readers cache by it."""
+    _pages: dict[str, Pages] = field(default_factory=dict)
+
+    def apply(self, cut: Cut) -> None:
+        """Follow the shard by its next cut.
+
+        Raises:
+            TwinBug: the cut is a delta and does not follow the one applied last.
+        """
+        if not cut.base and cut.serial != self.serial + 1:
+            message = f"{cut.topic}-{cut.partition}: cut {cut.serial} does not follow {self.serial}"
+            raise TwinBug(message)
+        self.next, self.time, self.serial = cut.next, cut.time, cut.serial
+        for name, n in cut.sums.items():
+            self.counts[name] = self.counts.get(name, 0) + n
+        moved = False
+        for name, delta in cut.tables.items():
+            moved |= self._apply_table(name, delta, whole=cut.base)
+        self.version += moved
+
+    def _apply_table(self, name: str, delta: TableDelta, *, whole: bool) -> bool:
+        table = self.tables[name]
+        self.released[name] = [row for row, entity in delta.ids if entity is None]
+        self.changed[name] = delta.index
+        if not whole and not len(delta.index) and not delta.ids and not delta.texts:
+            return False
+        if whole:
+            known = {row: entity for row, entity in enumerate(table.ids.names) if entity is not None}
+            now = dict(delta.ids)
+            self.released[name] = [row for row, entity in known.items() if now.get(row) != entity]
+        table.apply(delta, whole=whole)
+        self._pages.setdefault(name, Pages()).update(table, delta.index, whole=whole)
+        return True
+
+    def sha(self) -> bytes:
+        """Hash of the shard (semantics: schema, topic, partition, position, ids and dictionaries, pages)."""
+        sha = hashlib.sha256(f"{SCHEMA}|{self.topic}|{self.partition}|{self.next}".encode())
+        for name in sorted(self.tables):
+            table = self.tables[name]
+            sha.update(name.encode() + table.ids.sha)
+            for column, texts in sorted(table.texts.items()):
+                sha.update(column.encode() + texts.sha)
+            sha.update(self._pages.setdefault(name, Pages()).digest())
+        return sha.digest()
+
+
+class Mirror:
+    """All shards of a run, (topic, partition) → shard."""
+
+    def __init__(self, partitions: dict[str, int]) -> None:
+        self.shards = {
+            (topic, partition): MirrorShard(topic, partition, empty_tables(topic))
+            for topic, n in sorted(partitions.items())
+            for partition in range(n)
+        }
+
+    def apply(self, cut: Cut) -> None:
+        """Follow one shard by its cut."""
+        self.shards[cut.topic, cut.partition].apply(cut)
+
+    def of(self, topic: str) -> list[MirrorShard]:
+        """The shards of a topic in the order of their partitions."""
+        return [shard for (name, _), shard in self.shards.items() if name == topic]
+
+    def positions(self) -> dict[str, int]:
+        """The vector of log positions that names the snapshot."""
+        return {f"{topic}-{partition}": shard.next for (topic, partition), shard in self.shards.items()}
+
+    def state_sha256(self) -> str:
+        """Hash of the whole state, over the shard hashes sorted by (topic, partition)."""
+        return hashlib.sha256(b"".join(self.shards[key].sha() for key in sorted(self.shards))).hexdigest()
