@@ -1,0 +1,147 @@
+"""Splitting the demand for services over pools. It is divisible, stands between windows and comes before new tasks.
+
+Each window gives the standing split back and splits anew. Accelerators used = tokens per second / tokens per second of
+one accelerator; power = accelerators x watts of a busy one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from twin.arrays import Bool1, Bool2, Float1, Float2
+from twin.dispatch.costs import energy_price
+from twin.dispatch.room import Room
+from twin.view import View
+
+TINY = 1e-9  # tokens per second, or accelerators, that are nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """D service demands against P pools.
+
+    Attributes:
+        tokens_per_s: what is asked for, (D,).
+        speed: tokens per second of one accelerator, 0 where the service may not be served, (D, P).
+        ok: model served, pool open, within the RTT limit, (D, P).
+        rtt_ms: (D, P), NaN where unknown.
+        kw: IT power of one busy accelerator, (P,) kW.
+        cost: of one accelerator, currency per hour, (P,).
+    """
+
+    tokens_per_s: Float1
+    speed: Float2
+    ok: Bool2
+    rtt_ms: Float2
+    kw: Float1
+    cost: Float1
+
+
+def demand(view: View, carbon: float, choice: Bool1) -> Demand:
+    """Return the demand of ``view`` against the pools of ``choice`` (P,)."""
+    s, p = view.services, view.pools
+    node = view.clusters.node[p.cluster]
+    rtt_ms = view.network.rtt_ms[s.origin[:, None], node]
+    limit_ms = s.latency_ms[:, None]
+    speed = np.ascontiguousarray(p.tokens_per_s[:, s.model].T)
+    ok = (speed > 0) & p.open & choice & ((rtt_ms <= limit_ms) | np.isinf(limit_ms))
+    kw = p.w_per_accelerator / 1000.0
+    return Demand(s.tokens_per_s, np.where(ok, speed, 0.0), ok, rtt_ms, kw, kw * energy_price(view, carbon)[1])
+
+
+class Split:
+    """Tokens per second of each service from each pool, growing as room is taken.
+
+    Attributes:
+        tokens_per_s: (D, P).
+        left: what is not served yet, (D,).
+    """
+
+    def __init__(self, d: Demand, room: Room) -> None:
+        self._d, self._room = d, room
+        self.tokens_per_s: Float2 = np.zeros(d.speed.shape)
+        self.left: Float1 = d.tokens_per_s.copy()
+
+    def give(self, k: int, p: int, tokens: float) -> float:
+        """Serve up to ``tokens`` of service ``k`` at pool ``p`` as far as there is room; return how many."""
+        room, kw, speed = self._room, float(self._d.kw[p]), float(self._d.speed[k, p])
+        most = room.acc[p]
+        if kw > 0:
+            most = min(most, room.power[room.cluster[p]] / kw)
+        given = min(tokens, max(most, 0.0) * speed)
+        if given <= TINY:
+            return 0.0
+        room.take(p, (given / speed, 0.0, 0.0), given / speed * kw)
+        self.tokens_per_s[k, p] += given
+        self.left[k] = max(float(self.left[k]) - given, 0.0)
+        return given
+
+    def in_order(self, score: Float2) -> None:
+        """Serve one service after the other, each from its pools in order of ``score`` (D, P), lowest first."""
+        ok = self._d.ok
+        order = np.argsort(np.where(ok, score, np.inf), axis=1, kind="stable")
+        for k in range(len(self.left)):
+            for p in order[k, : int(ok[k].sum())].tolist():
+                if self.left[k] <= TINY:
+                    break
+                self.give(k, p, float(self.left[k]))
+
+    def evenly(self) -> None:
+        """Spread each service evenly over its pools; what one cannot take goes evenly to the others."""
+        for k in range(len(self.left)):
+            pools = np.flatnonzero(self._d.ok[k]).tolist()
+            while self.left[k] > TINY and pools:
+                share = float(self.left[k]) / len(pools)
+                pools = [p for p in pools if self.give(k, p, share) >= share - TINY]
+
+    def cheapest(self, cost: Float2) -> None:
+        """Serve from the pools of least ``cost`` (D, P) per token; where one fills up, who loses most goes first."""
+        open_cost = np.where(self._d.ok, cost, np.inf)
+        if self._all_at_best(open_cost):
+            return
+        known = np.abs(open_cost[self._d.ok])
+        dear = 2.0 * float(known.max(initial=0.0)) + 1.0  # to be left out counts more than any place
+        for _ in range(2 * sum(open_cost.shape)):
+            k, p = self._most_regret(open_cost, dear)
+            if k < 0:
+                break
+            self.give(k, p, float(self.left[k]))
+            if self.left[k] > TINY:
+                open_cost[:, p] = np.inf  # full
+
+    def _all_at_best(self, cost: Float2) -> bool:
+        """Put every service at its cheapest pool if all of that fits; return whether it did (else nothing changes)."""
+        d, room = self._d, self._room
+        k = np.flatnonzero(self.left > TINY)
+        if not len(k):
+            return True
+        best = cost[k].argmin(axis=1) if cost.shape[1] else k
+        if not cost.shape[1] or not d.ok[k, best].all():
+            return False
+        accelerators = np.bincount(best, self.left[k] / d.speed[k, best], len(d.kw))
+        kw = np.bincount(np.array(room.cluster, np.int64), accelerators * d.kw, len(room.power))
+        fits = accelerators <= np.maximum(room.acc, 0.0)
+        if not fits.all() or (kw > np.maximum(room.power_kw(), 0.0)).any():
+            return False
+        for i, p in zip(k.tolist(), best.tolist(), strict=True):
+            self.give(i, p, float(self.left[i]))
+        return True
+
+    def _most_regret(self, cost: Float2, dear: float) -> tuple[int, int]:
+        """Return the service that loses most per accelerator without its best pool, and that pool; (-1, -1): none."""
+        k = np.flatnonzero((self.left > TINY) & np.isfinite(cost).any(axis=1))
+        if not len(k):
+            return -1, -1
+        at = cost[k]
+        best = at.argmin(axis=1)
+        each = np.arange(len(k))
+        least = at[each, best]
+        at[each, best] = np.inf
+        regret = (np.minimum(at.min(axis=1), dear) - least) * self._d.speed[k, best]
+        j = int(regret.argmax())
+        return int(k[j]), int(best[j])
+
+
+def per_token(d: Demand, cost: Float1) -> Float2:
+    """Return ``cost`` (P,) of an accelerator as cost of a token per second, (D, P), inf where it is not served."""
+    return np.where(d.ok, cost / np.where(d.ok, d.speed, 1.0), np.inf)
