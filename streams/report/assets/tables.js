@@ -1,0 +1,48 @@
+// Tables: those behind the plots, and sorting for all that can be sorted. Unknown figures stay last either way.
+function table(id, caption, columns, rows) {
+  if (!rows.length) return none(id, "Nothing to list.");
+  const head = make("tr", {}, ...columns.map(([label, unit, , show], k) => make("th", { scope: "col", class: k === 0 ? "first" : show ? "num" : "" },
+    make("button", { type: "button" }, make("span", {}, label), ...(unit ? [make("small", {}, unit)] : [])))));
+  const body = rows.map((row) => make("tr", {}, ...columns.map(([, , get, show], k) => {
+    const value = get(row);
+    if (k === 0) return make("th", { scope: "row", class: "first", "data-v": value }, value);
+    return make("td", { class: `${show ? "num" : ""}${show && !isKnown(value) ? " unknown" : ""}`, "data-v": value ?? "" }, show ? show(value) : value);
+  })));
+  byId(id).replaceChildren(make("table", { class: "grid sortable" }, make("caption", { class: "sr" }, caption), make("thead", {}, head), make("tbody", {}, ...body)));
+}
+function zoneTable() {
+  table("zones-table", "Prices and load by zone", [
+    ["Zone", "", (z) => z.name || z.zone], ["Lowest", PRICE_UNIT, (z) => z.low, number], ["Mean", PRICE_UNIT, (z) => z.mean, number],
+    ["Highest", PRICE_UNIT, (z) => z.high, number], ["Paid, by load", PRICE_UNIT, (z) => z.paid, number], ["Below zero", "h", (z) => z.negative_h, number],
+    ["Energy", "kWh", (z) => z.energy_kwh, number], ["Grid carbon", "g/kWh", (z) => z.carbon, (v) => number(v, 0)],
+  ], order("load").map((i) => D.zones[i]));
+}
+function clusterTable() {
+  const whole = (v) => number(v, 0);
+  table("clusters-table", "What each cluster did", [
+    ["Cluster", "", (c) => c.name || c.cluster_id], ["Tier", "", (c) => c.tier], ["Zone", "", (c) => c.zone],
+    ["Accelerators", "", (c) => c.accelerators, whole], ["Cores", "", (c) => c.cpu_cores, whole], ["Energy", "kWh", (c) => c.energy_kwh, number],
+    ["Energy cost", D.currency, (c) => c.cost_energy, number], ["Mean price", PRICE_UNIT, (c) => c.mean_price, number], ["Carbon", "kg CO₂", (c) => c.carbon_kg, number],
+    ["Accel.-hours", "h", (c) => c.accelerator_h, number], ["Core-hours", "h", (c) => c.core_h, number], ["Tasks started", "", (c) => c.tasks_started, whole],
+    ["Moves in", "", (c) => c.moves_in, whole], ["Moves out", "", (c) => c.moves_out, whole],
+  ], [...D.clusters].sort((a, b) => b.energy_kwh - a.energy_kwh));
+}
+function sorting() {
+  for (const grid of document.querySelectorAll("table.sortable")) {
+    const heads = [...grid.tHead.rows[grid.tHead.rows.length - 1].cells];
+    heads.forEach((head, column) => head.querySelector("button")?.addEventListener("click", () => sortBy(grid, heads, column)));
+  }
+}
+function sortBy(grid, heads, column) {
+  const up = heads[column].getAttribute("aria-sort") !== "ascending";
+  for (const head of heads) head.removeAttribute("aria-sort");
+  heads[column].setAttribute("aria-sort", up ? "ascending" : "descending");
+  const body = grid.tBodies[0];
+  const text = column === 0 || !heads[column].classList.contains("num");
+  const key = (row) => row.cells[column].dataset.v;
+  const compare = (a, b) => (text ? key(a).localeCompare(key(b)) : Number(key(a)) - Number(key(b)));
+  const rows = [...body.rows];
+  const unknown = rows.filter((row) => key(row) === "");
+  const known = rows.filter((row) => key(row) !== "").sort((a, b) => (up ? compare(a, b) : compare(b, a)));
+  body.replaceChildren(...known, ...unknown);
+}

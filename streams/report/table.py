@@ -1,0 +1,151 @@
+"""The policy table as HTML: complete and readable without a script, which only adds sorting."""
+
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+
+import msgspec
+
+from streams.report import format as fmt
+from streams.report.compare import same_work
+from streams.report.summary import Number, Row, Spread
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A figure of a policy: how to get it, how to print it, and which end is better (-1 low, 1 high, 0 neither)."""
+
+    group: str
+    label: str
+    unit: str
+    get: Callable[[Row], Number]
+    text: Callable[[Number], str]
+    better: int = -1
+    hint: str = ""
+
+
+def columns(currency: str) -> list[Column]:
+    """Return the columns of the comparison in reading order."""
+    per_h = f"{currency}/h"
+    return [
+        Column("Cost", "Total", currency, lambda r: r.summary.cost.total, fmt.number, -1,
+               "energy + network + moves + penalty for undelivered work"),
+        Column("Cost", "Energy", currency, lambda r: r.summary.cost.energy, fmt.number),
+        Column("Cost", "Network", currency, lambda r: r.summary.cost.network, fmt.number),
+        Column("Cost", "Moves", currency, lambda r: r.summary.cost.moves, fmt.number),
+        Column("Cost", "Penalty", currency, lambda r: r.summary.cost.penalty, fmt.number),
+        Column("Cost per delivered", "Accel.-hour", per_h, lambda r: r.per_accelerator_h, fmt.number, -1,
+               "the whole cost over delivered accelerator-hours"),
+        Column("Cost per delivered", "Core-hour", per_h, lambda r: r.per_core_h, fmt.number, -1,
+               "the whole cost over delivered core-hours"),
+        Column("Delivered", "Share", "%", lambda r: r.summary.delivered.share, _share, 1,
+               "of the work asked for; policies are compared only where shares differ by at most 0.1 %"),
+        Column("Delivered", "Deadlines missed", "tasks", lambda r: r.summary.tasks.missed_deadline, fmt.count),
+        Column("Delivered", "Unplaced", "tasks", lambda r: r.summary.tasks.unplaced, fmt.count),
+        Column("Energy and carbon", "Energy", "kWh", lambda r: r.summary.energy_kwh, fmt.number),
+        Column("Energy and carbon", "Location", "kg CO₂", lambda r: r.summary.carbon_kg.location, fmt.number, -1,
+               "carbon by the grid of the place"),
+        Column("Energy and carbon", "Market", "kg CO₂", lambda r: r.summary.carbon_kg.market, fmt.number, -1,
+               "carbon by contracts and certificates"),
+        Column("Latency", "RTT p50", "ms", lambda r: r.summary.rtt_ms.p50, fmt.number, -1, "weighted by task-hours"),
+        Column("Latency", "RTT p95", "ms", lambda r: r.summary.rtt_ms.p95, fmt.number, -1, "weighted by task-hours"),
+        Column("Latency", "In limit", "%", lambda r: r.summary.slo, _share, 1,
+               "SLO: task-hours within their latency limit, of all task-hours with a limit"),
+        Column("Wait", "p50", "", lambda r: r.summary.wait_s.p50, fmt.duration, -1, "submitted to started"),
+        Column("Wait", "p95", "", lambda r: r.summary.wait_s.p95, fmt.duration, -1, "submitted to started"),
+        Column("Moves", "Count", "tasks", lambda r: r.summary.moves, fmt.count, 0),
+    ]  # fmt: skip
+
+
+def _share(value: Number) -> str:
+    return fmt.percent(value, 2)
+
+
+def policy_table(rows: Sequence[Row], main: Row, currency: str) -> str:
+    """Return the comparison as a table; the best known figure among equal work is marked in each column."""
+    cols = columns(currency)
+    body = "".join(_row(row, main, rows, cols) for row in rows)
+    return (
+        '<table class="grid sortable" id="policy-table"><caption class="sr">Policies on the same events</caption>'
+        f'<thead>{_groups(cols)}<tr><th scope="col" class="first">{_sort_button("Policy", "")}</th>'
+        f"{''.join(_head(i, cols) for i in range(len(cols)))}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _groups(cols: Sequence[Column]) -> str:
+    cells = ['<td class="first"></td>']
+    for i, col in enumerate(cols):
+        if _opens(i, cols):
+            width = sum(other.group == col.group for other in cols)
+            cells.append(f'<th scope="colgroup" colspan="{width}" class="open">{escape(col.group)}</th>')
+    return f'<tr class="groups">{"".join(cells)}</tr>'
+
+
+def _opens(i: int, cols: Sequence[Column]) -> bool:
+    return i == 0 or cols[i - 1].group != cols[i].group
+
+
+def _head(i: int, cols: Sequence[Column]) -> str:
+    col = cols[i]
+    hint = f' title="{escape(col.hint)}"' if col.hint else ""
+    return f'<th scope="col" class="num{_open_class(i, cols)}"{hint}>{_sort_button(col.label, col.unit)}</th>'
+
+
+def _open_class(i: int, cols: Sequence[Column]) -> str:
+    return " open" if _opens(i, cols) else ""
+
+
+def _sort_button(label: str, unit: str) -> str:
+    small = f"<small>{escape(unit)}</small>" if unit else ""
+    return f'<button type="button"><span>{escape(label)}</span>{small}</button>'
+
+
+def _row(row: Row, main: Row, rows: Sequence[Row], cols: Sequence[Column]) -> str:
+    equal = row is main or same_work(main, row)
+    tags = '<span class="tag">this run</span>' if row is main else ""
+    if not equal:
+        tags += '<span class="tag warn">other share</span>'
+    kind = ' class="main"' if row is main else "" if equal else ' class="unequal"'
+    cells = "".join(_cell(row, main, rows, i, cols) for i in range(len(cols)))
+    return (
+        f'<tr{kind}><th scope="row" class="first" data-v="{escape(row.name)}">'
+        f"<span>{escape(row.name)}</span>{tags}</th>{cells}</tr>"
+    )
+
+
+def _cell(row: Row, main: Row, rows: Sequence[Row], i: int, cols: Sequence[Column]) -> str:
+    col, value = cols[i], cols[i].get(row)
+    if value is None:
+        return f'<td class="num unknown{_open_class(i, cols)}" data-v="">{fmt.UNKNOWN}</td>'
+    best = _best(col, [other for other in rows if other is main or same_work(main, other)])
+    mark = " best" if best is not None and value == best and (row is main or same_work(main, row)) else ""
+    return f'<td class="num{mark}{_open_class(i, cols)}" data-v="{value!r}">{escape(col.text(value))}</td>'
+
+
+def _best(col: Column, equal: Iterable[Row]) -> Number:
+    """Return the best figure where it says something: known for two or more, and not the same for all."""
+    values = [value for value in map(col.get, equal) if value is not None]
+    if col.better == 0 or len(values) < 2 or min(values) == max(values):
+        return None
+    return min(values) if col.better < 0 else max(values)
+
+
+def wait_table(rows: Sequence[Row]) -> str:
+    """Return waits by kind of task, one row a policy; empty where no kind is known."""
+    kinds = sorted({kind for row in rows for kind in row.summary.wait_s.by_kind})
+    if not kinds:
+        return ""
+    top = "".join(f'<th scope="colgroup" colspan="2" class="open">{escape(kind)}</th>' for kind in kinds)
+    sub = '<th scope="col" class="num open">p50</th><th scope="col" class="num">p95</th>' * len(kinds)
+    body = "".join(_wait_row(row, kinds) for row in rows)
+    return (
+        '<table class="grid"><caption class="sr">Wait from submitted to started, by kind of task</caption><thead>'
+        f'<tr><td class="first"></td>{top}</tr><tr><th scope="col" class="first">Policy</th>{sub}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def _wait_row(row: Row, kinds: Sequence[str]) -> str:
+    cells = ""
+    for kind in kinds:
+        spread = row.summary.wait_s.by_kind.get(kind, Spread())
+        cells += f'<td class="num open">{fmt.duration(spread.p50)}</td><td class="num">{fmt.duration(spread.p95)}</td>'
+    return f'<tr><th scope="row" class="first">{escape(row.name)}</th>{cells}</tr>'
