@@ -48,7 +48,7 @@ def planned_use(world: World, tasks: Tasks) -> Float2:
     """Devices (cores in CPU pools) the plan puts on each pool in each interval, (P, T)."""
     amount = np.array([shape.amount for shape in world.shapes], np.float64)[tasks.shape]
     limit = np.where(np.isfinite(tasks.latency_ms), np.round(10 * tasks.latency_ms), 10**7).astype(np.int64)
-    key = (limit * len(world.shapes) + tasks.shape) * len(world.provinces) + tasks.origin
+    key = ((limit * len(world.shapes) + tasks.shape) * len(world.provinces) + tasks.origin) * 2 + tasks.resident
     groups, first, member = np.unique(key, return_index=True, return_inverse=True)
     order = np.argsort(member, kind="stable")
     rows = in_use(tasks, amount, world.time.t0, world.time.intervals)[order]
@@ -56,6 +56,7 @@ def planned_use(world: World, tasks: Tasks) -> Float2:
     kind = np.array([KINDS.index(shape.task_class.kind) for shape in world.shapes])
     far = world.pool_rtt_ms[tasks.origin[first]]
     allowed = world.fit[tasks.shape[first]] & (far <= tasks.latency_ms[first][:, None])
+    allowed &= world.at_home[tasks.origin[first]] | ~tasks.resident[first][:, None]
     return spread(use, _weights(world)[kind[tasks.shape[first]]] / (1 + far / NEAR_MS), allowed)
 
 
@@ -65,7 +66,8 @@ def served_use(world: World, demand: Demand) -> Float2:
     out = np.zeros((len(world.racks), len(demand.start)))
     for k, tokens in enumerate(demand.tokens_per_s):
         allowed = (world.rate[k] > 0) & (world.pool_rtt_ms <= demand.latency_ms[k][:, None])
-        out += spread(tokens, weight, allowed) / np.maximum(world.rate[k], 1e-9)[:, None]
+        # tokens go by weight and speed, so that devices are taken by weight
+        out += spread(tokens, weight * world.rate[k], allowed) / np.maximum(world.rate[k], 1e-9)[:, None]
     return out
 
 

@@ -103,6 +103,7 @@ def _power_events(world: World, seed: int) -> list[Event]:
     return [
         *power.price_events(world.provinces, world.power, curves, world.time),
         *power.carbon_events(world.provinces, world.power, curves, world.time),
+        *power.tariff_events(world.provinces, world.power, world.time),
     ]
 
 

@@ -8,7 +8,7 @@ from producers.scenario.tables import Places, Preset, Province, Site
 from twin.events import Tier
 
 _EDGE_MODELS = ("L20", "MLU370-X8")
-_DISTRICT_KM_IN_DEGREES = 0.07
+_DISTRICT_DEGREES = 0.07
 """Further edge sites of a city lie about 8 km apart."""
 
 
@@ -65,7 +65,7 @@ def _edge_sites(provinces: tuple[Province, ...], named: list[Site], count: int) 
     sites = first[:count]
     for i in range(len(first), count):
         base, lap = first[i % len(first)], i // len(first)
-        north = _DISTRICT_KM_IN_DEGREES * lap
+        north = _DISTRICT_DEGREES * lap
         sites.append(
             msgspec.structs.replace(
                 base,

@@ -1,4 +1,4 @@
-"""Prices and carbon of each zone: a day-ahead curve, what real time made of it, and the grid's intensity by the hour."""
+"""Prices, tariffs and carbon of each zone: a day-ahead curve, what real time made of it, the grid's intensity by the hour."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from producers.scenario.draw import HOUR_MS, INTERVAL_MS, Timeline
 from producers.scenario.tables import Power, Province, Zone
 from twin.arrays import Float1, Float2, Int1
-from twin.events import Market, PowerCarbon, PowerPrice
+from twin.events import Market, PowerCarbon, PowerPrice, PowerTariff, TouPeriod
 
 DAY_MS = 24 * HOUR_MS
 TAIL_MS = DAY_MS
@@ -20,6 +20,9 @@ MEAN_PER_MWH = 350.0
 """The level prices are spread around."""
 REAL_TIME_NOISE, DAY_AHEAD_NOISE = 0.16, 0.05
 CARBON_SWING = 0.5
+
+
+_PERIODS = {"v": "valley", "f": "flat", "p": "peak", "s": "sharp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +106,12 @@ def _walk(zones: int, intervals: int, sigma: float, rng: np.random.Generator) ->
 
 
 def _carbon(zones: list[Zone], solar: Float2) -> Float2:
-    """gCO2e per kWh by hour, (Z, Q / 4): less when the sun shines, the mean of each zone is its factor."""
+    """gCO2e per kWh by hour, (Z, Q / 4): less when the sun shines; the mean of a day is the zone's factor."""
     hourly = solar.reshape(len(zones), -1, 4).mean(axis=2)
     dip = np.array([z.solar_dip_per_mwh / max(z.base_per_mwh, 1.0) for z in zones])
     shape = 1 - CARBON_SWING * np.minimum(dip, 1.0)[:, None] * hourly
     factor = 1000 * np.array([z.carbon_kg_per_kwh for z in zones])[:, None]
-    return np.asarray(np.round(factor * shape / shape.mean(axis=1, keepdims=True), 1))
+    return np.asarray(np.round(factor * shape / shape[:, :24].mean(axis=1, keepdims=True), 1))
 
 
 def published_at(start: int, t0: int, market: Market) -> int:
@@ -168,4 +171,31 @@ def carbon_events(provinces: tuple[Province, ...], power: Power, curves: Curves,
         )
         for z, province in enumerate(provinces)
         for h, start in enumerate(starts)
+    ]
+
+
+def tariff_events(provinces: tuple[Province, ...], power: Power, time: Timeline) -> list[PowerTariff]:
+    """The published tariffs of the scenario's zones."""
+    known = {p.id for p in provinces}
+    return [
+        PowerTariff(
+            seq=0,
+            t=time.t0 - 1,
+            source="scenario",
+            zone_id=tariff.zone,
+            voltage=tariff.voltage,
+            capacity_charge_per_kw_month=tariff.capacity_charge_per_kw_month,
+            basis=tariff.basis,
+            tou=[
+                TouPeriod(
+                    name=_PERIODS[letter],
+                    start_min=60 * hour,
+                    end_min=60 * (hour + 1),
+                    price_per_mwh=tariff.price_per_mwh[letter],
+                )
+                for hour, letter in enumerate(tariff.hours)
+            ],
+        )
+        for tariff in power.tariffs
+        if tariff.zone in known
     ]

@@ -43,10 +43,8 @@ def make_racks(place: Map, devices: Devices, max_gang: int) -> Racks:
 
 def _min_nodes(model: str, tier: Tier, gang: int) -> int:
     """The least a pool has; ``gang`` is the largest gang in whole nodes."""
-    if model == CPU:
+    if model == CPU or tier == "edge":
         return 1
-    if tier == "edge":
-        return 2
     if tier == "national":
         return max(4, {"H800": 2 * gang, "Ascend-910B": 2 * gang, "A800": gang // 2}.get(model, 0))
     return max(4, gang // 4) if model in {"Ascend-910B", "A800"} else 3

@@ -77,12 +77,24 @@ class Zone(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     published: bool
 
 
+class ZoneTariff(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A time-of-use tariff: ``hours`` names the period of each hour of the day by a letter."""
+
+    zone: str
+    voltage: str
+    basis: Literal["contract", "max_demand"]
+    capacity_charge_per_kw_month: NonNegative
+    hours: Annotated[str, Meta(pattern="^[vfps]{24}$")]
+    price_per_mwh: dict[str, Price]
+
+
 class Power(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Currency, local time and zones."""
+    """Currency, local time, zones and their tariffs."""
 
     currency: str
     utc_offset_h: float
     zones: list[Zone]
+    tariffs: list[ZoneTariff]
 
 
 class Device(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,6 +111,7 @@ class Device(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_node: int
     cores_per_node: int
     gib_per_node: int
+    serves: bool
 
     @property
     def units_per_node(self) -> int:
@@ -121,8 +134,8 @@ class ServiceKind(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     profile: str
 
     def tokens_per_s(self, device: Device) -> float:
-        """Output tokens per second of one accelerator; 0 where the model does not fit."""
-        if device.mem_gib < self.min_mem_gib:
+        """Output tokens per second of one accelerator; 0 where it does not serve or the model does not fit."""
+        if not device.serves or device.mem_gib < self.min_mem_gib:
             return 0.0
         return round(self.tokens_per_s_per_tb_s * device.bandwidth_tb_per_s, 1)
 
@@ -167,6 +180,7 @@ class TaskClass(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     slack_h: Range
     profile: str
     scenario: str = ""
+    resident_share: Share = 0.0
     priority: Annotated[int, Meta(ge=0, le=2)] | None = None
     accelerators: list[int] = []
     cores: list[int] = []

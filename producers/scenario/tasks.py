@@ -31,7 +31,7 @@ class Tasks:
         shape: index into the shapes; origin: index of the province, (N,).
         submit_ms: ms; duration_s: true run time; latency_ms: RTT limit, inf where none, (N,).
         deadline_ms, earliest_ms: 0 where none, (N,).
-        checkpoint_s: 0 where none; the others as in the event, (N,).
+        checkpoint_s: 0 where none; resident: only in the zone of the origin; the others as in the event, (N,).
     """
 
     shape: Int1
@@ -47,6 +47,7 @@ class Tasks:
     data_rate_gbph: Float1
     state_gb: Float1
     checkpoint_s: Float1
+    resident: Bool1
 
     def __len__(self) -> int:
         return len(self.shape)
@@ -66,7 +67,10 @@ def draw_tasks(world: World, count: int, rng: np.random.Generator) -> Tasks:
     for c in world.workload.classes:
         n = round(count * world.preset.mix.get(c.kind, 0.0) * c.share)
         part = _draw_class(world, c, n, first, rng)
-        parts.append(replace(part, latency_ms=_limits(world, c, near[part.shape, part.origin], rng)))
+        limit = _limits(world, c, near[part.shape, part.origin], rng)
+        # some pool at home must hold it, else it may go anywhere
+        home = (world.fit[part.shape] & world.at_home[part.origin]).any(axis=1)
+        parts.append(replace(part, latency_ms=limit, resident=part.resident & home))
         first += len(sizes_of(c, world.preset.max_gang)) * len(c.compatible)
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Tasks.__slots__}
     order = np.argsort(columns["submit_ms"], kind="stable")
@@ -98,6 +102,7 @@ def _draw_class(world: World, c: TaskClass, n: int, first: int, rng: np.random.G
         data_rate_gbph=_amounts(c.data_rate_gbph, n, rng),
         state_gb=np.round(c.state_gb * sizes[size] / (1 if c.accelerators else CORES_PER_STATE), 1),
         checkpoint_s=rng.choice(np.array(c.checkpoint_s), n) if c.checkpoint_s else np.zeros(n),
+        resident=rng.random(n) < c.resident_share,
     )
 
 
@@ -169,49 +174,40 @@ def task_events(tasks: Tasks, shapes: tuple[Shape, ...], provinces: tuple[Provin
     """One submission per task, in order; ids count from 1."""
     requests = [shape.request() for shape in shapes]
     tenants = [tenant_name(i) for i in range(LARGE_TENANTS + SMALL_TENANTS)]
-    columns = [getattr(tasks, name).tolist() for name in Tasks.__slots__]
+    column = {name: getattr(tasks, name).tolist() for name in Tasks.__slots__}
     events = []
-    for i, row in enumerate(zip(*columns, strict=True)):
-        (
-            shape,
-            origin,
-            submit,
-            duration,
-            limit,
-            deadline,
-            earliest,
-            priority,
-            tenant,
-            data_in,
-            rate,
-            state,
-            checkpoint,
-        ) = row
-        c = shapes[shape].task_class
+    for i, (s, o) in enumerate(zip(column["shape"], column["origin"], strict=True)):
+        c, origin, priority, limit = (
+            shapes[s].task_class,
+            provinces[o].id,
+            column["priority"][i],
+            column["latency_ms"][i],
+        )
         events.append(
             TaskSubmitted(
                 seq=0,
-                t=submit,
+                t=column["submit_ms"][i],
                 source="scenario",
                 task_id=f"t-{i + 1:06d}",
-                tenant=tenants[tenant],
+                tenant=tenants[column["tenant"][i]],
                 kind=c.kind,
                 scenario=c.scenario or c.name,
                 priority=priority,
                 qos=QOS[priority],
-                origin=provinces[origin].id,
+                origin=origin,
                 latency_ms=None if limit == np.inf else limit,
-                request=requests[shape],
-                gang=shapes[shape].nodes > 1,
-                est_duration_s=duration,
-                earliest_start=earliest or None,
-                deadline=deadline or None,
-                data_in_gb=data_in,
-                data_rate_gbph=rate,
-                state_gb=state,
+                request=requests[s],
+                gang=shapes[s].nodes > 1,
+                est_duration_s=column["duration_s"][i],
+                earliest_start=column["earliest_ms"][i] or None,
+                deadline=column["deadline_ms"][i] or None,
+                data_in_gb=column["data_in_gb"][i],
+                data_rate_gbph=column["data_rate_gbph"][i],
+                state_gb=column["state_gb"][i],
+                residency=[origin] if column["resident"][i] else [],
                 movable=c.movable,
                 interruptible=c.interruptible,
-                checkpoint_s=checkpoint or None,
+                checkpoint_s=column["checkpoint_s"][i] or None,
             )
         )
     return events

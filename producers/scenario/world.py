@@ -21,6 +21,7 @@ class World:
     Attributes:
         km, rtt_ms: between nodes, (O, O).
         pool_rtt_ms: from each origin to each pool, (provinces, P).
+        at_home: which pools stand in the origin's own zone, (provinces, P).
         fit: which pool can hold which shape, (S, P).
         rate: output tokens per second of one accelerator, (K, P).
     """
@@ -36,6 +37,7 @@ class World:
     km: Float2
     rtt_ms: Float2
     pool_rtt_ms: Float2
+    at_home: Bool2
     fit: Bool2
     rate: Float2
 
@@ -65,6 +67,7 @@ def make_world(preset: Preset, t0: int, end: int, seed: int) -> World:
         km=km,
         rtt_ms=rtt_ms,
         pool_rtt_ms=rtt_ms[: len(place.provinces)][:, np.array(place.site_node)[racks.site]],
+        at_home=np.arange(len(place.provinces))[:, None] == np.array(place.site_province)[racks.site],
         fit=fits(shapes, racks),
         rate=tokens_per_s(devices, racks),
     )
