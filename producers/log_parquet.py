@@ -15,7 +15,12 @@ from twin.errors import ConfigError, StoreError
 from twin.records import Headers, Records
 
 
-def _arrow() -> tuple[Any, Any]:
+def arrow() -> tuple[Any, Any]:
+    """Return pyarrow and its Parquet module.
+
+    Raises:
+        ImportError: it is not installed; says what to install.
+    """
     try:
         import pyarrow as pa  # noqa: PLC0415 - optional
         import pyarrow.parquet as pq  # noqa: PLC0415 - optional
@@ -51,7 +56,7 @@ class ParquetPart:
     """Writes one part, a row group for each ``write``."""
 
     def __init__(self, path: Path, level: int) -> None:
-        self._pa, pq = _arrow()
+        self._pa, pq = arrow()
         self._schema = _schema(self._pa)
         self._file = path.open("wb")
         options = {
@@ -129,7 +134,7 @@ def read_parquet(path: Path, chunk: int) -> Iterator[Records]:
         ConfigError: not a Parquet file of an event log, or offsets that do not rise.
         StoreError: the file cannot be read.
     """
-    pa, pq = _arrow()
+    pa, pq = arrow()
     base, count = -1, 0
     try:
         with pq.ParquetFile(path) as file:
