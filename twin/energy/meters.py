@@ -1,0 +1,163 @@
+"""What is metered, one row per thing: since when, where, with what power, and up to when it has been booked."""
+
+import numpy as np
+
+from twin.arrays import AnyArray, Int1, Rows
+from twin.energy.settle import Jobs, Kind
+from twin.ids import Texts
+from twin.mirror import MirrorShard
+
+METER = np.dtype(
+    [
+        ("stated", "<i8"),  # sequence number of the event that started it, plus one; 0: not metered
+        ("attempt", "<i8"),
+        ("cluster", "<i8"),
+        ("pool", "<i8"),
+        ("power_mw", "<i8"),
+        ("rate", "<i8"),  # micro-currency per hour, for network traffic
+        ("start", "<i8"),
+        ("anchor", "<i8"),  # energy is counted from here; after the start where the power has changed since
+        ("booked", "<i8"),
+        ("end", "<i8"),
+        ("paid_in", "<i8"),  # micro-currency, for the data it began with
+        ("moved", "<i8"),  # 1: it came from another cluster
+        ("paid_move", "<i8"),
+    ]
+)
+
+
+class Meters:
+    """Meters of all partitions in one array, by (partition, row, slot), so that they are booked at once and in order.
+
+    ``active`` marks those that are not booked up to their end.
+    """
+
+    def __init__(self, partitions: int, slots: int) -> None:
+        self.slots = slots
+        self.rows: Rows = np.zeros(0, METER)
+        self.active = np.zeros(0, bool)
+        self._room = [0] * partitions
+        self._first = [0] * partitions
+
+    def fit(self, partition: int, count: int) -> None:
+        """Make room for ``count`` rows of a partition."""
+        if count <= self._room[partition]:
+            return
+        old_rows, old_active, old_first, old_room = self.rows, self.active, list(self._first), list(self._room)
+        self._room[partition] = max(count, 2 * self._room[partition])
+        self._first = [sum(self._room[:p]) * self.slots for p in range(len(self._room))]
+        total = sum(self._room) * self.slots
+        self.rows, self.active = np.zeros(total, METER), np.zeros(total, bool)
+        for first, before, room in zip(self._first, old_first, old_room, strict=True):
+            n = room * self.slots
+            self.rows[first : first + n] = old_rows[before : before + n]
+            self.active[first : first + n] = old_active[before : before + n]
+
+    def cells(self, partition: int, rows: Int1) -> Int1:
+        """Index of the first slot of each row, (n,)."""
+        result: Int1 = self._first[partition] + rows * self.slots
+        return result
+
+    def where(self, cells: Int1) -> tuple[Int1, Int1]:
+        """Partition and row of each cell, (n,)."""
+        partition = np.searchsorted(self._first, cells, "right") - 1
+        return partition, (cells - np.array(self._first, np.int64)[partition]) // self.slots
+
+    def active_of(self, partition: int) -> Int1:
+        """Active cells of one partition, ascending."""
+        first, n = self._first[partition], self._room[partition] * self.slots
+        return np.flatnonzero(self.active[first : first + n]) + first
+
+    def clear(self, cells: Int1) -> None:
+        """Forget what is metered at ``cells``."""
+        self.rows[cells] = np.zeros((), METER)
+        self.active[cells] = False
+
+    def end(self, cells: Int1, end: Int1) -> None:
+        """Let ``cells`` end at ``end``, (n,), not before they start."""
+        self.rows["end"][cells] = np.maximum(end, self.rows["start"][cells])
+        self.active[cells] = (self.rows["stated"][cells] > 0) & (self.rows["end"][cells] != self.rows["booked"][cells])
+
+    def rate(self, cells: Int1, power_mw: Int1, rate: Int1) -> None:
+        """Let ``cells`` draw ``power_mw`` and pay ``rate`` from where they are booked to."""
+        rows = self.rows
+        differ = (rows["power_mw"][cells] != power_mw) | (rows["rate"][cells] != rate)
+        if differ.any():
+            cells, power_mw, rate = cells[differ], power_mw[differ], rate[differ]
+            rows["anchor"][cells] = rows["booked"][cells]
+            rows["power_mw"][cells] = power_mw
+            rows["rate"][cells] = rate
+
+    def due(self, kind: Kind, upto: int) -> Jobs:
+        """What is to be booked up to ``upto``, and note it as booked."""
+        cells = np.flatnonzero(self.active)
+        rows = self.rows[cells]
+        target = np.maximum(np.minimum(rows["end"], upto), rows["start"])
+        jobs = self.jobs(kind, cells, rows, target)
+        self.rows["booked"][cells] = target
+        self.active[cells] = rows["end"] != target
+        return jobs
+
+    def jobs(self, kind: Kind, cells: Int1, rows: Rows, target: Int1) -> Jobs:
+        """Jobs that bring ``rows`` (copies of ``cells``) from where they are booked to ``target``."""
+        partition, row = self.where(cells)
+        return Jobs(
+            kind=np.full(len(cells), kind, np.uint8),
+            cluster=rows["cluster"].copy(),
+            partition=partition,
+            row=row,
+            attempt=rows["attempt"].copy(),
+            power_mw=rows["power_mw"].copy(),
+            rate=rows["rate"].copy(),
+            anchor=rows["anchor"].copy(),
+            booked=rows["booked"].copy(),
+            target=target,
+        )
+
+
+class Translation:
+    """Codes of a shard's dictionary → codes of another one, by partition and column; both only grow."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], Int1] = {}
+
+    def of(self, partition: int, column: str, source: Texts, target: Texts) -> Int1:
+        """The code in ``target`` of each code of ``source``, (len(source.names),)."""
+        known = self._known.get((partition, column))
+        have = 0 if known is None else len(known)
+        if known is None or have < len(source.names):
+            new = target.codes(source.names[have:])
+            known = new if known is None else np.concatenate([known, new])
+            self._known[partition, column] = known
+        return known
+
+
+class Reader:
+    """Which rows of a table have to be read, and which of them hold another entity than before."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._last: dict[int, tuple[int, int]] = {}
+        self._names: dict[int, list[str | None]] = {}
+
+    def rows(self, shard: MirrorShard) -> Int1:
+        """Rows that may have changed since the last call; all of them where cuts went by unseen."""
+        position, serial = self._last.get(shard.partition, (-1, -2))
+        self._last[shard.partition] = (shard.next, shard.serial)
+        if shard.next == position:
+            return np.zeros(0, np.int64)
+        if shard.serial == serial + 1:
+            return shard.changed[self._table]
+        return np.arange(shard.tables[self._table].count, dtype=np.int64)
+
+    def others(self, shard: MirrorShard, rows: Int1) -> AnyArray:
+        """Where ``rows`` hold another entity than at the last call, or none any more, (n,) bool."""
+        now = shard.tables[self._table].ids.names
+        names = self._names.setdefault(shard.partition, [])
+        names.extend([None] * (len(now) - len(names)))
+        other = np.zeros(len(rows), bool)
+        for i, row in enumerate(rows.tolist()):
+            if names[row] != now[row]:
+                other[i] = names[row] is not None
+                names[row] = now[row]
+        return other
