@@ -11,6 +11,7 @@ from streams.report.data import RunSeries, ZoneSeries
 Float1 = NDArray[np.float64]
 Float2 = NDArray[np.float64]
 FIFTHS = 5
+MOST_BANDS = 24
 
 
 class ZoneFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,18 +28,28 @@ class ZoneFigures(msgspec.Struct, frozen=True, kw_only=True):
     carbon: float | None
 
 
+class Band(msgspec.Struct, frozen=True, kw_only=True):
+    """A band of prices, ``low`` <= price < ``high``: the share of our energy and of all zone-windows in it."""
+
+    low: float
+    high: float
+    energy: float
+    offered: float
+
+
 class Follows(msgspec.Struct, frozen=True, kw_only=True):
     """How load followed price.
 
     ``fifths`` is the share of energy run in the cheapest, ..., dearest fifth of the zones of each moment; ``paid`` the
-    load-weighted and ``offered`` the plain mean price per MWh; ``negative_share`` the energy run at a negative price.
+    load-weighted and ``offered`` the plain mean price per MWh; ``negative_share`` the energy run at a negative price;
+    ``bands`` are equal steps of price in rising order, the outermost taking in what lies beyond them.
     """
 
     fifths: tuple[float, ...]
     paid: float
     offered: float
     negative_share: float
-    priced_kwh: float
+    bands: tuple[Band, ...]
 
 
 def stack(series: Sequence[Sequence[float | None]], width: int) -> Float2:
@@ -87,7 +98,7 @@ def interesting(figures: Sequence[ZoneFigures], most: int = 5) -> tuple[int, ...
     return tuple(dict.fromkeys([*first, *by_load]))[:most]
 
 
-def load_follows_price(run: RunSeries, window_ms: int) -> Follows | None:
+def load_follows_price(run: RunSeries) -> Follows | None:
     """Return how load followed price, or None where no load met a known price.
 
     In each window the zones with a known price are ranked (ties by order) and cut into fifths by rank; windows with
@@ -108,8 +119,40 @@ def load_follows_price(run: RunSeries, window_ms: int) -> Follows | None:
         paid=float((np.where(known, price, 0.0) * used).sum()) / total,
         offered=float(price[known].mean()),
         negative_share=float(used[np.where(known, price, 0.0) < 0].sum()) / total,
-        priced_kwh=total * window_ms / 3.6e6,
+        bands=price_bands(price[known], used[known]),
     )
+
+
+def price_bands(price: Float1, load: Float1) -> tuple[Band, ...]:
+    """Return how energy and offers spread over prices; ``price`` and ``load`` are (n,), all known, n > 0.
+
+    Steps are 1, 2 or 5 times a power of ten, from the 1st to the 99th percentile, so that a spike gets no empty axis.
+    """
+    ordered = np.sort(price, kind="stable")
+    low, high = float(ordered[len(ordered) // 100]), float(ordered[-1 - len(ordered) // 100])
+    step = _round_step((high - low) / MOST_BANDS)
+    first = np.floor(low / step)
+    count = int(np.floor(high / step) - first) + 1
+    index = np.clip(np.floor(price / step) - first, 0, count - 1).astype(np.int64)
+    energy, offered = np.bincount(index, weights=load, minlength=count), np.bincount(index, minlength=count)
+    return tuple(
+        Band(
+            low=float((first + k) * step),
+            high=float((first + k + 1) * step),
+            energy=float(energy[k] / load.sum()),
+            offered=float(offered[k] / price.size),
+        )
+        for k in range(count)
+    )
+
+
+def _round_step(least: float) -> float:
+    """Return the smallest of 1, 2, 5 times a power of ten that is at least ``least`` (and at least 0.001)."""
+    for power in range(-3, 9):
+        for factor in (1, 2, 5):
+            if factor * 10.0**power >= least:
+                return factor * 10.0**power
+    return least
 
 
 def _fifths(price: Float2, used: Float2) -> tuple[float, ...]:

@@ -95,7 +95,7 @@ def _payload(data: ReportData, rows: Sequence[Row]) -> dict[str, Any]:
         "run": run,
         "zones": zones,
         "picked": interesting(zones),
-        "follows": load_follows_price(data.run, data.window_ms),
+        "follows": load_follows_price(data.run),
         "clusters": clusters,
         "clusters_left_out": len(data.clusters) - len(clusters),
         "flows": thin_flows(data.flows),

@@ -38,7 +38,7 @@ def columns(currency: str) -> list[Column]:
                "the whole cost over delivered core-hours"),
         Column("Delivered", "Share", "%", lambda r: r.summary.delivered.share, _share, 1,
                "of the work asked for; policies are compared only where shares differ by at most 0.1 %"),
-        Column("Delivered", "Deadlines missed", "tasks", lambda r: r.summary.tasks.missed_deadline, fmt.count),
+        Column("Delivered", "Missed", "deadlines", lambda r: r.summary.tasks.missed_deadline, fmt.count),
         Column("Delivered", "Unplaced", "tasks", lambda r: r.summary.tasks.unplaced, fmt.count),
         Column("Energy and carbon", "Energy", "kWh", lambda r: r.summary.energy_kwh, fmt.number),
         Column("Energy and carbon", "Location", "kg CO₂", lambda r: r.summary.carbon_kg.location, fmt.number, -1,
@@ -60,14 +60,21 @@ def _share(value: Number) -> str:
 
 
 def policy_table(rows: Sequence[Row], main: Row, currency: str) -> str:
-    """Return the comparison as a table; the best known figure among equal work is marked in each column."""
+    """Return the comparison as a table; the best known figure among equal work is marked in each column.
+
+    Cheapest first, unknown costs last.
+    """
     cols = columns(currency)
-    body = "".join(_row(row, main, rows, cols) for row in rows)
+    body = "".join(_row(row, main, rows, cols) for row in sorted(rows, key=_by_total))
     return (
         '<table class="grid sortable" id="policy-table"><caption class="sr">Policies on the same events</caption>'
         f'<thead>{_groups(cols)}<tr><th scope="col" class="first">{_sort_button("Policy", "")}</th>'
         f"{''.join(_head(i, cols) for i in range(len(cols)))}</tr></thead><tbody>{body}</tbody></table>"
     )
+
+
+def _by_total(row: Row) -> float:
+    return float("inf") if row.summary.cost.total is None else row.summary.cost.total
 
 
 def _groups(cols: Sequence[Column]) -> str:
@@ -86,7 +93,8 @@ def _opens(i: int, cols: Sequence[Column]) -> bool:
 def _head(i: int, cols: Sequence[Column]) -> str:
     col = cols[i]
     hint = f' title="{escape(col.hint)}"' if col.hint else ""
-    return f'<th scope="col" class="num{_open_class(i, cols)}"{hint}>{_sort_button(col.label, col.unit)}</th>'
+    sort = ' aria-sort="ascending"' if i == 0 else ""
+    return f'<th scope="col" class="num{_open_class(i, cols)}"{hint}{sort}>{_sort_button(col.label, col.unit)}</th>'
 
 
 def _open_class(i: int, cols: Sequence[Column]) -> str:
@@ -121,11 +129,12 @@ def _cell(row: Row, main: Row, rows: Sequence[Row], i: int, cols: Sequence[Colum
 
 
 def _best(col: Column, equal: Iterable[Row]) -> Number:
-    """Return the best figure where it says something: known for two or more, and not the same for all."""
+    """Return the best figure where it says something: known for two or more, and not shared by most."""
     values = [value for value in map(col.get, equal) if value is not None]
-    if col.better == 0 or len(values) < 2 or min(values) == max(values):
+    if col.better == 0 or len(values) < 2:
         return None
-    return min(values) if col.better < 0 else max(values)
+    best = min(values) if col.better < 0 else max(values)
+    return best if values.count(best) <= len(values) / 2 else None
 
 
 def wait_table(rows: Sequence[Row]) -> str:

@@ -26,8 +26,7 @@ function heatMaps() {
     choices("Zones by", [["price", "mean price"], ["load", "load"], ["name", "name"]], heat.by, (by) => { heat.by = by; heat.order = order(by); paintHeat(); }),
     choices("Load as", [["kw", "kW"], ["peak", "share of the zone’s peak"]], heat.scale, (scale) => { heat.scale = scale; paintHeat(); }),
   );
-  onTheme(paintHeat);
-  new ResizeObserver(paintHeat).observe(byId("heat-price"));
+  onWidth("heat-price", paintHeat);
 }
 // A square root, so that a zone with a tenth of the largest load is still seen.
 const loadColor = (v, most) => (v > 0 ? between(ramp("load"), 0.06 + 0.94 * Math.sqrt(v / most)) : null);
@@ -114,7 +113,8 @@ function frame(pen, width, pitch) {
 }
 function paintCells(one, pen) {
   const { left, top, width, pitch, labels } = one.box;
-  const count = D.run.t_ms.length, size = width / count, missing = hatch(pen);
+  const count = D.run.t_ms.length, size = width / count, missing = hatch(pen), ratio = devicePixelRatio || 1;
+  const snap = (x) => Math.round(x * ratio) / ratio;  // cells meet on a device pixel, so no seam shows
   pen.textBaseline = "middle";
   heat.order.forEach((i, row) => {
     const y = top + row * pitch;
@@ -125,8 +125,8 @@ function paintCells(one, pen) {
       const color = isKnown(value) ? one.color(value, i) : missing;
       if (color === null) continue;
       pen.fillStyle = color;
-      const x = Math.round((left + w * size) * 2) / 2;
-      pen.fillRect(x, y, Math.round((left + (w + 1) * size) * 2) / 2 - x, pitch - 1);
+      const x = snap(left + w * size);
+      pen.fillRect(x, y, snap(left + (w + 1) * size) - x, pitch - 1);
     }
   });
   const start = D.run.t_ms[0] - D.step_ms, span = count * D.step_ms;

@@ -6,16 +6,17 @@ const lead = (values) => (values.length ? [values[0], ...values] : []);
 const plots = new Map();
 
 // One plot in a place, made anew at each call. series: [{label, color, values, fill, dash}], values one a window.
-function timePlot(id, { series, unit, height = 260, value, label, stacked = false }) {
+function timePlot(id, { series, unit, height = 260, value, label, stacked = false, share = false }) {
   const box = byId(id);
   if (!plots.has(id)) new ResizeObserver(() => box.clientWidth > 0 && plots.get(id)?.setSize({ width: box.clientWidth, height })).observe(box);
   plots.get(id)?.destroy();
   plots.delete(id);
   if (!TIMES.length) return none(id, "No windows in this run.");
+  if (!series.length) return none(id, "Pick a zone.");
   box.replaceChildren();
   fill(box, { role: "img", "aria-label": label }, []);
   const shown = stacked ? stackUp(series) : series.map((one) => ({ ...one, drawn: lead(one.values), raw: lead(one.values) }));
-  const plot = new uPlot(plotOptions(box, shown, { unit, height, value, stacked }), [TIMES, ...shown.map((one) => one.drawn)], box);
+  const plot = new uPlot(plotOptions(box, shown, { unit, height, value, stacked, share }), [TIMES, ...shown.map((one) => one.drawn)], box);
   plot.root.querySelector(".u-legend").style.pointerEvents = stacked ? "none" : "";
   plots.set(id, plot);
 }
@@ -27,20 +28,20 @@ function stackUp(series) {
     return { ...one, raw, drawn: raw.map((value, i) => (sums[i] += value ?? 0)) };
   }).reverse();
 }
-function plotOptions(box, shown, { unit, height, value, stacked }) {
-  const axis = { stroke: css("--muted"), font: `11.5px ${css("--sans")}`, grid: { stroke: css("--hair"), width: 1 }, ticks: { stroke: css("--line"), width: 1, size: 4 } };
+function plotOptions(box, shown, { unit, height, value, stacked, share }) {
+  const axis = { stroke: css("--muted"), font: `12px ${css("--sans")}`, grid: { stroke: css("--hair"), width: 1 }, ticks: { stroke: css("--line"), width: 1, size: 4 } };
   const show = value ?? ((v) => withUnit(v, unit));
   return {
-    width: Math.max(240, box.clientWidth), height, padding: [10, 12, 0, 0],
+    width: Math.max(240, box.clientWidth), height, padding: [10, 24, 0, 0],
     scales: { x: { time: false }, y: { range: (u, low, high) => padded(low, high) } },
     cursor: { sync: { key: "run" }, points: { size: 7 }, drag: { x: true, y: false } },
     legend: { markers: { width: 3 } },
     axes: [
-      { ...axis, splits: (u, i, low, high) => timeTicks(low, high, Math.max(2, Math.floor(u.bbox.width / devicePixelRatio / 78))), values: (u, ticks) => ticks.map(tickLabel) },
-      { ...axis, size: (u, values) => 16 + 7 * Math.max(2, ...(values ?? []).map((text) => text.length)), values: (u, ticks) => ticks.map((v) => tidy(v, ticks)) },
+      { ...axis, size: 30, splits: (u, i, low, high) => timeTicks(low, high, Math.max(2, Math.floor(u.bbox.width / devicePixelRatio / 78))), values: (u, ticks) => ticks.map(tickLabel) },
+      { ...axis, size: (u, values) => 16 + 7 * Math.max(2, ...(values ?? []).map((text) => text.length)), values: (u, ticks) => ticks.map((v) => (share ? `${tidy(100 * v, ticks.map((t) => 100 * t))} %` : tidy(v, ticks))) },
     ],
     series: [
-      { label: D.offset, value: (u, t) => (t === null || t === undefined ? "" : `to ${stamp(t)}`) },
+      { label: `Time, ${D.offset}`, value: (u, t) => (t === null || t === undefined ? "" : `to ${stamp(t)}`) },
       ...shown.map((one) => ({
         label: one.label, stroke: one.color, width: stacked ? 0 : 1.8, fill: one.fill, dash: one.dash, paths: STEP, points: { show: false },
         value: (u, v, s, i) => (i === null || i === undefined ? "" : show(one.raw[i])),
@@ -87,8 +88,8 @@ function loadPlot() {
   const zones = D.run.zones;
   const ranked = order("load").filter((i) => D.zones[i].energy_kwh > 0);
   if (!TIMES.length || !ranked.length) return none("loads-chart", "No load in this run.");
-  const top = ranked.slice(0, 8);
-  const rest = ranked.slice(8);
+  const top = ranked.slice(0, 10);
+  const rest = ranked.slice(10);
   onTheme(() => {
     const series = top.map((i, k) => ({ label: zones[i].name || zones[i].zone, color: hue(k), fill: hue(k), values: zones[i].load_kw }));
     if (rest.length) {
@@ -112,5 +113,5 @@ function queuePlots() {
     onTheme(() => timePlot(id, { ...options, height: 230, series: series.map(([label, color, values]) => ({ label, values, color: typeof color === "string" ? css(color) : hue(color) })) }));
   }
   if (!run.gap.some(isKnown)) return none("gap-chart", "No window of this run has a certified distance.");
-  onTheme(() => timePlot("gap-chart", { height: 230, label: "Certified distance to the optimum over time", value: (v) => percent(v, 2).replace("unknown %", "unknown"), series: [{ label: "At most", color: css("--accent"), values: run.gap, fill: `color-mix(in srgb, ${css("--accent")} 14%, transparent)` }] }));
+  onTheme(() => timePlot("gap-chart", { height: 230, share: true, label: "Certified distance to the optimum over time", value: (v) => percent(v, 2), series: [{ label: "At most", color: css("--accent"), values: run.gap, fill: `color-mix(in srgb, ${css("--accent")} 14%, transparent)` }] }));
 }

@@ -18,11 +18,7 @@ function clusterMap() {
     ...(tiers.length > 1 ? [switches("Tiers", tiers.map((tier) => [tier, tier]), flip(view.tiers))] : []),
     ...(kinds.length ? [switches("Flows", kinds, flip(view.kinds))] : []),
   );
-  onTheme(paintMap);
-  let width = 0;
-  new ResizeObserver(() => {
-    if (byId("map-chart").clientWidth !== width) { width = byId("map-chart").clientWidth; paintMap(); }
-  }).observe(byId("map-chart"));
+  onWidth("map-chart", paintMap);
 }
 function mapText() {
   const busy = D.clusters.filter((c) => c.tasks_started > 0).length;
@@ -39,12 +35,12 @@ function paintMap() {
   const map = projection(placed.map((c) => [c.lon, c.lat]), width);
   const svg = draw("svg", { viewBox: `0 0 ${width} ${map.height}`, role: "img", "aria-label": "Map of clusters and flows; the table below has the figures" });
   const colors = bubbleColors();
-  svg.append(unknownPattern(), draw("path", { class: "land", "fill-rule": "evenodd", d: map.land }));
+  svg.append(unknownPattern(), draw("path", { class: "grat", d: map.graticule }), draw("path", { class: "land", "fill-rule": "evenodd", d: map.land }));
   const flows = shownFlows();
   const [, field] = SIZES[view.size];
   const shown = spread(placed.filter((c) => view.tiers.has(c.tier)).map((c) => ({ c, xy: map.place(c.lon, c.lat) })));
   const most = Math.max(...shown.map((s) => s.c[field]), 0);
-  const reach = Math.max(13, Math.min(30, width / 34));
+  const reach = Math.max(12, Math.min(28, width / 40));
   for (const s of shown) s.r = s.c[field] > 0 && most > 0 ? Math.max(2.5, reach * Math.sqrt(s.c[field] / most)) : 0;
   shown.sort((a, b) => b.r - a.r);
   const spots = new Map(shown.map((s) => [s.c.cluster_id, s]));
@@ -101,7 +97,7 @@ function flowCurve(f, map, spots, flows) {
   if (length < 4) return null;
   const most = Math.max(...flows.filter((other) => other.kind === f.kind).map((other) => other.hours), 1e-9);
   const thick = 0.7 + 6 * Math.sqrt(f.hours / most);
-  return draw("path", { class: `flow ${f.kind}`, d: taper(from, to, length, thick), "data-flow": flows.indexOf(f) });
+  return draw("path", { class: `flow ${f.kind}`, d: taper(from, to, length, thick), "data-flow": flows.indexOf(f), style: { "--weight": (0.16 + 0.5 * Math.sqrt(f.hours / most)).toFixed(2) } });
 }
 // A quadratic curve with a width that grows from a hair to `thick`, as a closed outline.
 function taper([x0, y0], [x1, y1], length, thick) {
@@ -120,7 +116,7 @@ function taper([x0, y0], [x1, y1], length, thick) {
 }
 // Names of the largest bubbles, as many as do not touch each other.
 function mapLabels(shown, width, height) {
-  const boxes = shown.filter((s) => s.r > 9).map((s) => [s.xy[0] - s.r * 0.6, s.xy[1] - s.r * 0.6, s.xy[0] + s.r * 0.6, s.xy[1] + s.r * 0.6]);
+  const boxes = shown.filter((s) => s.r > 3).map((s) => [s.xy[0] - s.r * 0.8, s.xy[1] - s.r * 0.8, s.xy[0] + s.r * 0.8, s.xy[1] + s.r * 0.8]);
   const labels = [];
   for (const s of shown) {
     if (s.r === 0 || labels.length >= (width < 600 ? 9 : 26)) break;

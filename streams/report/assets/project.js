@@ -13,13 +13,13 @@ function projection(places, width) {
   const edge = outline(box).map(([lon, lat]) => flat(lon, lat));
   const xs = edge.map((p) => p[0]), ys = edge.map((p) => p[1]);
   const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-  const height = Math.round(Math.max(0.44 * width, Math.min((width < 600 ? 1.05 : 0.68) * width, (width * (y1 - y0)) / (x1 - x0))));
+  const height = Math.round(Math.max(0.44 * width, Math.min((width < 600 ? 1 : 0.56) * width, (width * (y1 - y0)) / (x1 - x0))));
   const scale = Math.min(width / (x1 - x0), height / (y1 - y0));
   const place = (lon, lat) => {
     const [x, y] = flat(lon, lat);
     return [width / 2 + (x - (x0 + x1) / 2) * scale, height / 2 - (y - (y0 + y1) / 2) * scale];
   };
-  return { place, height, land: landPath(place, box, middle, width, height) };
+  return { place, height, land: landPath(place, box, middle, width, height), graticule: graticule(place, box) };
 }
 function plate(box, middle) {
   const squeeze = Math.cos(((box.south + box.north) / 2) * RAD);
@@ -36,6 +36,16 @@ function albers(box, middle) {
     const angle = n * (lon - middle) * RAD;
     return [rho(lat) * Math.sin(angle), zero - rho(lat) * Math.cos(angle)];
   };
+}
+// Meridians and parallels every 10 degrees, a little beyond the picture.
+function graticule(place, box) {
+  const parts = [];
+  const span = (from, to) => Array.from({ length: 41 }, (_, k) => from + ((to - from) * k) / 40);
+  const [west, east, south, north] = [box.west - 30, box.east + 30, Math.max(-85, box.south - 20), Math.min(85, box.north + 20)];
+  const line = (points) => parts.push(`M${points.map(([lon, lat]) => place(lon, lat).map((v) => v.toFixed(1)).join()).join("L")}`);
+  for (let lon = Math.ceil(west / 10) * 10; lon <= east; lon += 10) line(span(south, north).map((lat) => [lon, lat]));
+  for (let lat = Math.ceil(south / 10) * 10; lat <= north; lat += 10) line(span(west, east).map((lon) => [lon, lat]));
+  return parts.join("");
 }
 function outline(box) {
   const points = [];

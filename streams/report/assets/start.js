@@ -14,13 +14,21 @@ function draw(tag, attributes = {}, ...children) {
 }
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
-    if (name === "style") Object.assign(node.style, value);
+    if (name === "style") dress(node, value);
     else if (value !== null && value !== undefined) node.setAttribute(name, value);
   }
   node.append(...children);
   return node;
 }
+function dress(node, style) {
+  for (const [name, value] of Object.entries(style)) {
+    if (name.startsWith("--")) node.style.setProperty(name, value);
+    else node.style[name] = value;
+  }
+}
 function none(id, text) {
+  byId(id).removeAttribute("role");
+  byId(id).removeAttribute("aria-label");
   byId(id).replaceChildren(make("p", { class: "none" }, text));
 }
 

@@ -9,6 +9,16 @@ function onTheme(paint) {
   painters.push(paint);
   paint();
 }
+// Paint a drawing that depends on its width: also when that changes.
+function onWidth(id, paint) {
+  let width = byId(id).clientWidth;
+  onTheme(paint);
+  new ResizeObserver(() => {
+    if (byId(id).clientWidth === width) return;
+    width = byId(id).clientWidth;
+    paint();
+  }).observe(byId(id));
+}
 function setTheme(name) {
   root.dataset.theme = name;
   byId("theme").setAttribute("aria-pressed", String(name === "dark"));
@@ -30,10 +40,10 @@ function startTheme() {
 
 // Categories: distinct in hue and lightness, also for the colour-blind.
 const HUES = {
-  light: ["#2a6db0", "#dd8a1b", "#2b9474", "#b8405a", "#7756b3", "#8b6a35", "#3f9dbf", "#b0538e"],
-  dark: ["#6aaaf0", "#f2b14d", "#57c8a2", "#f07f92", "#b197f0", "#cdac76", "#7fd2ef", "#e68fc8"],
+  light: ["#2a6db0", "#dd8a1b", "#2b9474", "#b8405a", "#7756b3", "#8b6a35", "#3f9dbf", "#b0538e", "#6e8b2e", "#5a6b7d"],
+  dark: ["#6aaaf0", "#f2b14d", "#57c8a2", "#f07f92", "#b197f0", "#cdac76", "#7fd2ef", "#e68fc8", "#b5cf6b", "#8fa3b8"],
 };
-const hue = (i) => HUES[isDark() ? "dark" : "light"][i % 8];
+const hue = (i) => HUES[isDark() ? "dark" : "light"][i % 10];
 
 const RAMPS = {
   light: {

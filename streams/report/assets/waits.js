@@ -18,7 +18,7 @@ function facet(kind) {
   const node = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Wait of ${kind} tasks by policy; the table below has the figures` });
   for (const tick of waitTicks(high)) {
     node.append(draw("line", { x1: x(tick), x2: x(tick), y1: top, y2: height - 20, stroke: css("--hair") }),
-      draw("text", { x: x(tick), y: height - 6, "text-anchor": "middle" }, duration(tick)));
+      draw("text", { x: x(tick), y: height - 6, "text-anchor": "middle" }, tick >= 3600 && tick < 86400 ? `${tick / 3600} h` : duration(tick)));
   }
   rows.forEach((row, i) => node.append(...waitMarks(row, top + (i + 0.5) * pitch, gutter, x)));
   return make("div", {}, make("h4", {}, kind), node);

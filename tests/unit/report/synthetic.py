@@ -102,7 +102,9 @@ def _cluster(rng: random.Random, k: int, place: tuple[str, float, float], zone: 
 def _flows(rng: random.Random, clusters: list[ClusterResult]) -> list[Flow]:
     located = [cluster for cluster in clusters if cluster.lat is not None and cluster.energy_kwh > 0]
     east = [place for place in PLACES if place[2] > 112]
-    flows = []
+    flows: list[Flow] = []
+    if len(located) < 2:
+        return flows
     for k in range(150):
         origin = east[k % len(east)]
         flows.append(_flow(rng, "serve", f"origin {origin[0]}", (origin[1], origin[2]), rng.choice(located[:24])))
