@@ -142,7 +142,7 @@ def _dates(
     if not c.slack_h:
         return np.zeros(n, np.int64), np.zeros(n, np.int64)
     room_s = (time.end - submit_ms) / 1000 - duration_s
-    slack_s = np.round(np.minimum(rng.uniform(c.slack_h[0], c.slack_h[1], n) * 3600, room_s))
+    slack_s = np.floor(np.minimum(rng.uniform(c.slack_h[0], c.slack_h[1], n) * 3600, room_s))
     deadline = submit_ms + (1000 * (duration_s + slack_s)).astype(np.int64)
     later = submit_ms + 1000 * np.round(slack_s * 0.5 * rng.random(n)).astype(np.int64)
     scheduled: Bool1 = rng.random(n) < SCHEDULED_SHARE
