@@ -81,7 +81,7 @@ def curve(zone: Int1, start: Int1, end: Int1, stage: Int1, value: Int1) -> Curve
     some = end > start
     if not some.all():
         zone, start, end, stage, value = (column[some] for column in (zone, start, end, stage, value))
-    order = np.lexsort((stage, start, zone))
+    order = np.argsort(zone * ZONE + start, kind="stable")
     z, s, e = zone[order], start[order], end[order]
     if not ((z[1:] == z[:-1]) & (s[1:] < e[:-1])).any():
         return Curve(z, s, e, value[order])
@@ -92,7 +92,7 @@ def _painted(zone: Int1, start: Int1, end: Int1, stage: Int1, value: Int1) -> Cu
     """Cut at all bounds; each cell belongs to the strongest row over it; cells of one row next to each other are one."""
     order = np.lexsort((end, start, stage))  # weakest first
     first, behind = (zone * ZONE + start)[order], (zone * ZONE + end)[order]
-    bounds = np.unique(np.concatenate([first, behind]))
+    bounds = _distinct([first, behind])
     i, j = np.searchsorted(bounds, first), np.searchsorted(bounds, behind)
     strength = np.full(len(bounds), -1, np.int64)
     np.maximum.at(strength, spread(i, j - i), np.repeat(np.arange(len(order)), j - i))
@@ -103,6 +103,15 @@ def _painted(zone: Int1, start: Int1, end: Int1, stage: Int1, value: Int1) -> Cu
     held = strength[begins] >= 0
     row = order[strength[begins[held]]]
     return Curve(zone[row], bounds[begins[held]] % ZONE, bounds[ends[held]] % ZONE, value[row])
+
+
+def _distinct(parts: list[Int1]) -> Int1:
+    """Distinct values, ascending; the parts are almost sorted, which this sort makes use of."""
+    values = np.concatenate(parts)
+    values.sort(kind="stable")
+    new = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=new[1:])
+    return values[new]
 
 
 def spread(first: Int1, count: Int1) -> Int1:
@@ -117,7 +126,7 @@ def pieces(zones: int, price: Curve, carbon: Curve) -> Pieces:
     parts = [np.arange(zones, dtype=np.int64) * ZONE]
     for one in (price, carbon):
         parts += [one.key, one.zone * ZONE + one.end]
-    key = np.unique(np.concatenate(parts))
+    key = _distinct(parts)
     zone, start = np.divmod(key, ZONE)
     end = np.append(np.where(zone[1:] == zone[:-1], start[1:], FOREVER), FOREVER) if len(key) else _NONE
     return Pieces(key, start, end, *_on(price, zone, start), *_on(carbon, zone, start))
@@ -207,24 +216,24 @@ class Curves:
         return np.array([self._zone_of.setdefault(name, len(self._zone_of)) for name in names], np.int64)
 
     def _price_rows(self, mirror: Mirror, table: Table) -> dict[str, Int1]:
-        rows = table.live()
-        rows = rows[rows["applied"] > 0]
-        code = rows["currency"].astype(np.int64)
+        live = table.live()
+        at = np.flatnonzero(live["applied"] > 0)
+        rows = {name: live[name][at].astype(np.int64) for name in ("zone_id", "market", "stage", "start", "end")}
+        code = live["currency"][at]
         factor = np.ones(len(table.texts["currency"].names))
-        for used in np.unique(code).tolist():
+        for used in np.flatnonzero(np.bincount(code)).tolist():
             name = table.texts["currency"].names[used]
             zone = table.texts["zone_id"].names[int(rows["zone_id"][np.argmax(code == used)])]
             factor[used] = rate_to(mirror, name, self.currency, f"the price of zone {zone}")
-        value, over = to_fixed(rows["price_per_mwh"] * factor[code], 1000.0, PRICE_LIMIT)
+        value, over = to_fixed(live["price_per_mwh"][at] * factor[code], 1000.0, PRICE_LIMIT)
         if over.any():
             raise ConfigError(f"a price beyond {PRICE_LIMIT // 1000} {self.currency} per MWh: check the exchange rates")
-        names = {"market": "market", "start": "start", "end": "end", "stage": "stage"}
-        columns = {to: rows[name].astype(np.int64) for to, name in names.items()}
-        return columns | {"zone": self._learn(table)[rows["zone_id"]], "value": value}
+        zone_of = self._learn(table)
+        return rows | {"zone": zone_of[rows["zone_id"]], "value": value}
 
     def _carbon_rows(self, table: Table) -> tuple[Int1, ...]:
         rows = table.live()
-        rows = rows[(rows["applied"] > 0) & (rows["basis"] == _AVERAGE) & (rows["scope"] == _LOCATION)]
-        value, _ = to_fixed(rows["gco2e_per_kwh"], 1000.0)
-        zone = self._learn(table)[rows["zone_id"]]
-        return zone, rows["start"].astype(np.int64), rows["end"].astype(np.int64), np.zeros(len(rows), np.int64), value
+        at = np.flatnonzero((rows["applied"] > 0) & (rows["basis"] == _AVERAGE) & (rows["scope"] == _LOCATION))
+        value, _ = to_fixed(rows["gco2e_per_kwh"][at], 1000.0)
+        zone = self._learn(table)[rows["zone_id"][at]]
+        return zone, rows["start"][at], rows["end"][at], np.zeros(len(at), np.int64), value

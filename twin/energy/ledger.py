@@ -138,7 +138,8 @@ class Ledger:
         sha = hashlib.sha256(self._chain)
         sha.update(self.upto.to_bytes(8, "little", signed=True))
         for meters in (self._runs.meters, self._servings.meters):
-            sha.update(meters.rows[meters.active].tobytes())
+            for column in meters.rows.values():
+                sha.update(column[meters.active].tobytes())
         sha.update(self._idle.rows.tobytes())
         for field in fields(Totals):
             sha.update(getattr(self.totals, field.name).tobytes())

@@ -2,40 +2,41 @@
 
 import numpy as np
 
-from twin.arrays import AnyArray, Int1, Rows
-from twin.energy.settle import Jobs, Kind
+from twin.arrays import AnyArray, Int1
+from twin.energy.settle import Jobs, Kind, Whose
 from twin.ids import Texts
 from twin.mirror import MirrorShard
 
-METER = np.dtype(
-    [
-        ("stated", "<i8"),  # sequence number of the event that started it, plus one; 0: not metered
-        ("attempt", "<i8"),
-        ("cluster", "<i8"),
-        ("pool", "<i8"),
-        ("power_mw", "<i8"),
-        ("rate", "<i8"),  # micro-currency per hour, for network traffic
-        ("start", "<i8"),
-        ("anchor", "<i8"),  # energy is counted from here; after the start where the power has changed since
-        ("booked", "<i8"),
-        ("end", "<i8"),
-        ("paid_in", "<i8"),  # micro-currency, for the data it began with
-        ("moved", "<i8"),  # 1: it came from another cluster
-        ("paid_move", "<i8"),
-    ]
+COLUMNS = (
+    "stated",  # sequence number of the event that started it, plus one; 0: not metered
+    "attempt",
+    "cluster",
+    "pool",
+    "power_mw",
+    "rate",  # micro-currency per hour, for network traffic
+    "start",
+    "anchor",  # energy is counted from here; after the start where the power has changed since
+    "booked",
+    "end",
+    "paid_in",  # micro-currency, for the data it began with
+    "moved",  # 1: it came from another cluster
+    "paid_move",
 )
+Rows = dict[str, Int1]
+"""Columns of meters, all of one length. Contiguous columns are gathered much faster than records."""
 
 
 class Meters:
-    """Meters of all partitions in one array, by (partition, row, slot), so that they are booked at once and in order.
+    """Meters of all partitions in one set of columns, by (partition, row, slot), so that they are booked at once and in order.
 
-    ``active`` marks those that are not booked up to their end.
+    ``active`` marks those that are not booked up to their end; ``partition`` and ``row`` say whose a cell is.
     """
 
     def __init__(self, partitions: int, slots: int) -> None:
         self.slots = slots
-        self.rows: Rows = np.zeros(0, METER)
+        self.rows: Rows = {name: np.zeros(0, np.int64) for name in COLUMNS}
         self.active = np.zeros(0, bool)
+        self.partition = self.row = np.zeros(0, np.int64)
         self._room = [0] * partitions
         self._first = [0] * partitions
 
@@ -43,25 +44,29 @@ class Meters:
         """Make room for ``count`` rows of a partition."""
         if count <= self._room[partition]:
             return
-        old_rows, old_active, old_first, old_room = self.rows, self.active, list(self._first), list(self._room)
+        old_first, old_room = list(self._first), list(self._room)
         self._room[partition] = max(count, 2 * self._room[partition])
-        self._first = [sum(self._room[:p]) * self.slots for p in range(len(self._room))]
-        total = sum(self._room) * self.slots
-        self.rows, self.active = np.zeros(total, METER), np.zeros(total, bool)
-        for first, before, room in zip(self._first, old_first, old_room, strict=True):
-            n = room * self.slots
-            self.rows[first : first + n] = old_rows[before : before + n]
-            self.active[first : first + n] = old_active[before : before + n]
+        sizes = [room * self.slots for room in self._room]
+        self._first = [sum(sizes[:p]) for p in range(len(sizes))]
+        kept = [np.arange(room * self.slots) for room in old_room]
+        to = np.concatenate([first + at for first, at in zip(self._first, kept, strict=True)])
+        of = np.concatenate([first + at for first, at in zip(old_first, kept, strict=True)])
+        active, self.active = self.active, np.zeros(sum(sizes), bool)
+        self.active[to] = active[of]
+        for name, old in self.rows.items():
+            self.rows[name] = np.zeros(sum(sizes), np.int64)
+            self.rows[name][to] = old[of]
+        self.partition = np.repeat(np.arange(len(sizes)), sizes)
+        self.row = np.concatenate([np.arange(size) for size in sizes]) // self.slots
 
     def cells(self, partition: int, rows: Int1) -> Int1:
         """Index of the first slot of each row, (n,)."""
         result: Int1 = self._first[partition] + rows * self.slots
         return result
 
-    def where(self, cells: Int1) -> tuple[Int1, Int1]:
-        """Partition and row of each cell, (n,)."""
-        partition = np.searchsorted(self._first, cells, "right") - 1
-        return partition, (cells - np.array(self._first, np.int64)[partition]) // self.slots
+    def take(self, cells: Int1) -> Rows:
+        """Copies of the columns at ``cells``."""
+        return {name: column[cells] for name, column in self.rows.items()}
 
     def active_of(self, partition: int) -> Int1:
         """Active cells of one partition, ascending."""
@@ -70,7 +75,8 @@ class Meters:
 
     def clear(self, cells: Int1) -> None:
         """Forget what is metered at ``cells``."""
-        self.rows[cells] = np.zeros((), METER)
+        for column in self.rows.values():
+            column[cells] = 0
         self.active[cells] = False
 
     def end(self, cells: Int1, end: Int1) -> None:
@@ -91,28 +97,24 @@ class Meters:
     def due(self, kind: Kind, upto: int) -> Jobs:
         """What is to be booked up to ``upto``, and note it as booked."""
         cells = np.flatnonzero(self.active)
-        rows = self.rows[cells]
-        target = np.maximum(np.minimum(rows["end"], upto), rows["start"])
-        jobs = self.jobs(kind, cells, rows, target)
+        start, end = self.rows["start"][cells], self.rows["end"][cells]
+        target = np.maximum(np.minimum(end, upto), start)
+        jobs = self.jobs(kind, cells, target)
         self.rows["booked"][cells] = target
-        self.active[cells] = rows["end"] != target
+        self.active[cells] = end != target
         return jobs
 
-    def jobs(self, kind: Kind, cells: Int1, rows: Rows, target: Int1) -> Jobs:
-        """Jobs that bring ``rows`` (copies of ``cells``) from where they are booked to ``target``."""
-        partition, row = self.where(cells)
-        return Jobs(
-            kind=np.full(len(cells), kind, np.uint8),
-            cluster=rows["cluster"].copy(),
-            partition=partition,
-            row=row,
-            attempt=rows["attempt"].copy(),
-            power_mw=rows["power_mw"].copy(),
-            rate=rows["rate"].copy(),
-            anchor=rows["anchor"].copy(),
-            booked=rows["booked"].copy(),
-            target=target,
-        )
+    def jobs(self, kind: Kind, cells: Int1, target: Int1) -> Jobs:
+        """Jobs that bring ``cells`` as they stand from where they are booked to ``target``."""
+        names = ("power_mw", "rate", "anchor", "booked")
+        power_mw, rate, anchor, booked = (self.rows[name][cells] for name in names)
+        kinds = np.full(len(cells), kind, np.uint8)
+        return Jobs(kinds, *self.whose(cells), power_mw, rate, anchor, booked, target)
+
+    def whose(self, cells: Int1) -> Whose:
+        """Cluster, partition, row and attempt of ``cells``."""
+        rows = self.rows
+        return Whose(rows["cluster"][cells], self.partition[cells], self.row[cells], rows["attempt"][cells])
 
 
 class Translation:

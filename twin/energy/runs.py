@@ -15,7 +15,7 @@ from twin.energy.fixed import FOREVER, MILLION, to_fixed
 from twin.energy.fleet import Fleet
 from twin.energy.meters import Meters, Reader, Translation
 from twin.energy.power import task_it_w
-from twin.energy.settle import Bookings, Jobs, Kind, Whose, payments
+from twin.energy.settle import Bookings, Jobs, Kind, payments
 from twin.mirror import Mirror, MirrorShard
 from twin.shards.table import Table
 from twin.shards.tasks import ENDS
@@ -111,16 +111,17 @@ class Runs:
                 self._leave(cell[at] + slot, run["started"][at, 0], run["started_at"][at, 0])
         if down.any():
             at = cell[down]
-            rows[at + 1], meters.active[at + 1] = rows[at], meters.active[at]
+            for column in (*rows.values(), meters.active):
+                column[at + 1] = column[at]
             meters.clear(at)
 
     def _leave(self, cells: Int1, next_stated: Int1, next_start: Int1) -> None:
-        rows = self.meters.rows[cells]
-        open_ = np.flatnonzero(self.meters.active[cells] & (next_stated > 0))
-        if len(open_):
-            old = rows[open_]
-            target = np.maximum(np.minimum(old["end"], next_start[open_]), old["start"])
-            self.taken_back.append(self.meters.jobs(Kind.TASK, cells[open_], old, target))
+        rows = self.meters.rows
+        at = np.flatnonzero(self.meters.active[cells] & (next_stated > 0))
+        if len(at):
+            some = cells[at]
+            target = np.maximum(np.minimum(rows["end"][some], next_start[at]), rows["start"][some])
+            self.taken_back.append(self.meters.jobs(Kind.TASK, some, target))
         self.meters.clear(cells)
 
     def _update(self, shard: MirrorShard, said: _Reported) -> None:
@@ -141,14 +142,12 @@ class Runs:
 
     def _begin(self, shard: MirrorShard, said: _Reported) -> None:
         run = shard.tables["tasks"].rows["run"]
-        begun = self.meters.rows[said.cells]
-        begun["stated"], begun["attempt"] = said.stated, run["attempt"][said.row, said.slot]
-        begun["cluster"] = said.cluster
+        begun: dict[str, Int1 | int] = dict.fromkeys(("start", "anchor", "booked"), said.start)
+        begun |= {"stated": said.stated, "cluster": said.cluster, "power_mw": 0, "rate": 0}
+        begun["attempt"] = run["attempt"][said.row, said.slot]
         begun["pool"] = self._translated(shard, "pool")[run["pool"][said.row, said.slot]]
-        begun["power_mw"] = begun["rate"] = 0
-        for name in ("start", "anchor", "booked"):
-            begun[name] = said.start
-        self.meters.rows[said.cells] = begun
+        for name, column in begun.items():
+            self.meters.rows[name][said.cells] = column
 
     def _take_back(self, run: AnyArray, said: _Reported) -> Int1:
         """Book back runs whose start has been corrected; a run that was paused and resumed keeps what it had.
@@ -156,11 +155,11 @@ class Runs:
         Returns which of them (indices) were resumed.
         """
         cells = said.cells
-        old = self.meters.rows[cells]
+        old = self.meters.take(cells)
         paused = _end(run, said.row, said.slot, old["stated"], said.stated)
         resumed = paused <= said.start
         target = np.where(resumed, np.maximum(paused, old["start"]), old["start"])
-        self.taken_back.append(self.meters.jobs(Kind.TASK, cells, old, target))
+        self.taken_back.append(self.meters.jobs(Kind.TASK, cells, target))
         wrong = np.flatnonzero(~resumed)
         self._pay(Kind.DATA_IN, cells[wrong], -old["paid_in"][wrong])
         self._pay(Kind.MOVE, cells[wrong], -old["paid_move"][wrong])
@@ -175,7 +174,7 @@ class Runs:
         if not len(cells):
             return
         table, meters = shard.tables["tasks"].rows, self.meters.rows
-        _, row = self.meters.where(cells)
+        row = self.meters.row[cells]
         cluster = meters["cluster"][cells]
         pool = self._fleet.pool_rows(cluster, meters["pool"][cells])
         devices = self._fleet.pools[pool]
@@ -202,7 +201,7 @@ class Runs:
 
     def _data_in(self, shard: MirrorShard, cells: Int1) -> None:
         """Pay for the data that a start brings from the task's origin."""
-        _, row = self.meters.where(cells)
+        row = self.meters.row[cells]
         gb = shard.tables["tasks"].rows["data_in_gb"][row]
         some = np.flatnonzero(gb > 0)
         if not len(some):
@@ -237,10 +236,7 @@ class Runs:
 
     def _pay(self, kind: Kind, cells: Int1, micro: Int1) -> None:
         if len(cells):
-            rows = self.meters.rows[cells]
-            partition, row = self.meters.where(cells)
-            whose = Whose(rows["cluster"], partition, row, rows["attempt"])
-            self.paid.append(payments(kind, whose, rows["start"], micro))
+            self.paid.append(payments(kind, self.meters.whose(cells), self.meters.rows["start"][cells], micro))
 
     def _translated(self, shard: MirrorShard, column: str) -> Int1:
         texts = shard.tables["tasks"].texts[column]

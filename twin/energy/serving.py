@@ -95,16 +95,15 @@ class Servings:
         """End the rates in force when the new ones begin, and begin those."""
         table, meters = shard.tables["serving"].rows, self.meters
         since = table["since"][row]
-        old = meters.rows[cells]
-        before = np.flatnonzero(old["stated"] > 0)
+        before = np.flatnonzero(meters.rows["stated"][cells] > 0)
         if len(before):
-            until = np.maximum(since[before], old["start"][before])
-            self.taken_back.append(meters.jobs(Kind.SERVICE, cells[before], old[before], until))
-        old["stated"], old["cluster"], old["power_mw"] = stated, cluster, 0
-        old["pool"] = self._translated(shard, "pool_id")[table["pool_id"][row]]
-        for name in ("start", "anchor", "booked"):
-            old[name] = since
-        meters.rows[cells] = old
+            until = np.maximum(since[before], meters.rows["start"][cells[before]])
+            self.taken_back.append(meters.jobs(Kind.SERVICE, cells[before], until))
+        begun: dict[str, Int1 | int] = dict.fromkeys(("start", "anchor", "booked"), since)
+        begun |= {"stated": stated, "cluster": cluster, "power_mw": 0}
+        begun["pool"] = self._translated(shard, "pool_id")[table["pool_id"][row]]
+        for name, column in begun.items():
+            meters.rows[name][cells] = column
         meters.end(cells, np.where(table["tokens_per_s"][row] > 0, FOREVER, since))
         self._rate(shard, cells, count=True)
 
@@ -113,7 +112,7 @@ class Servings:
         if not len(cells):
             return
         table, rows = shard.tables["serving"].rows, self.meters.rows
-        _, row = self.meters.where(cells)
+        row = self.meters.row[cells]
         cluster = rows["cluster"][cells]
         pool = self._fleet.pool_rows(cluster, rows["pool"][cells])
         speed = self._speeds(shard, row, pool)

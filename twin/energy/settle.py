@@ -27,6 +27,15 @@ class Kind(IntEnum):
     MOVE = 5
 
 
+class Whose(NamedTuple):
+    """Cluster code, partition, row and attempt of n meters, all (n,)."""
+
+    cluster: Int1
+    partition: Int1
+    row: Int1
+    attempt: Int1
+
+
 @dataclass(frozen=True, slots=True)
 class Jobs:
     """Intervals to book, [booked, target) each, backwards where target < booked; all (n,).
@@ -134,15 +143,6 @@ def settle(jobs: Jobs, pieces: Pieces, zone: Int1) -> Bookings:
         priced=pieces.priced[at],
         carbon_known=pieces.carbon_known[at],
     )
-
-
-class Whose(NamedTuple):
-    """Cluster code, partition, row and attempt of n meters, all (n,)."""
-
-    cluster: Int1
-    partition: Int1
-    row: Int1
-    attempt: Int1
 
 
 def data_rates(jobs: Jobs) -> Bookings:
