@@ -92,7 +92,7 @@ class Answers:
             it_kw=it_kw,
             facility_kw=None if pue is None else it_kw * pue.a,
             pools=[ev.PoolUse(pool_id=p.pool_id, allocated=p.allocated) for p in cluster.pools.values() if p.here],
-            queue_tasks=sum(len(pool.line) for pool in cluster.pools.values()),
+            queue_tasks=cluster.queued,
             statistic="mean",
         )
         self._say(answer, answer.cluster_id)

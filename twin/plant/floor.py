@@ -46,6 +46,7 @@ class Floor:
         """Put ``entry`` in its queue, unless its task has come to want something else."""
         if entry.task.want is entry:
             entry.pool.line.add(entry.key, entry.bound(), entry)
+            entry.pool.cluster.queued += 1
             entry.queued = True
             self.stir(entry.pool)
 
@@ -62,6 +63,7 @@ class Floor:
         self.waiting -= 1
         if entry.queued:
             entry.pool.line.remove(entry.key)
+            entry.pool.cluster.queued -= 1
 
     def refuse(self, t: int, pool: Pool) -> None:
         """Turn away all that waits at ``pool`` or is on its way there."""
@@ -139,7 +141,7 @@ class Floor:
                 if cluster.reset or cluster.unmet:
                     cluster.reset = False
                     self._serve(t, cluster)
-                if cluster.starts:
+                if cluster.queued and cluster.starts:
                     self._start_what_fits(t, cluster)
 
     def _serve(self, t: int, cluster: Cluster) -> None:
@@ -152,8 +154,10 @@ class Floor:
 
         Under a power cap every pool is looked at, since a start in one takes what another waits for.
         """
-        pools = [p for p in cluster.pools.values() if p.line and (p.stirred or cluster.capped) and p.may_start()]
+        capped, pools = cluster.capped, []
         for pool in cluster.pools.values():
+            if pool.line.items and (pool.stirred or capped) and pool.may_start():
+                pools.append(pool)
             pool.stirred = False
         if not pools:
             return

@@ -24,9 +24,6 @@ class Line(Generic[E]):
         self.least: Need = (ENDLESS, ENDLESS, ENDLESS, ENDLESS)
         self._tight = True
 
-    def __len__(self) -> int:
-        return len(self.items)
-
     def add(self, key: Key, need: Need, entry: E) -> None:
         """Let ``entry`` join in its place."""
         insort(self.items, (*key, need, entry))

@@ -191,7 +191,7 @@ class Cluster:
     """A cluster: its pools, its state, its power (``power``: IT microwatts still free under the cap) and its meter."""
 
     __slots__ = (
-        "_drawn_uw_ms", "_metered_to", "_read_at", "idle", "index", "limit", "load", "pools", "power", "reset",
+        "_drawn_uw_ms", "_metered_to", "_read_at", "idle", "index", "limit", "load", "pools", "power", "queued", "reset",
         "retired", "seq_meter", "seq_serving", "spec", "state", "unmet",
     )  # fmt: skip
 
@@ -201,6 +201,7 @@ class Cluster:
         self.idle = self.load = 0
         self.limit = self.power = ENDLESS
         self.retired = False
+        self.queued = 0
         self.state: ev.ClusterHealth = "up"
         self.unmet = False  # services get less than they want
         self.reset = False  # wishes or capacity have changed: services are to be granted anew
