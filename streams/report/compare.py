@@ -13,8 +13,8 @@ EQUAL_SHARE = 0.001
 class Headline(msgspec.Struct, frozen=True, kw_only=True):
     """The main policy beside the best baseline.
 
-    ``saving`` (money, negative where the main policy costs more) and ``fraction`` (of the baseline's cost) are set only
-    where both delivered the same work; ``cheaper`` names baselines that cost less but delivered another share.
+    ``saving`` (money, negative where the main policy costs more) and ``fraction`` (of the baseline's cost, None where either
+    was paid for its work) are set only where both delivered the same work; ``cheaper`` names baselines that cost less but delivered another share.
     """
 
     main: Row
@@ -52,7 +52,8 @@ def headline(rows: Sequence[Row]) -> Headline | None:
     if main.summary.cost.total is None or baseline is None or not equal:
         return Headline(main=main, baseline=baseline, saving=None, fraction=None, cheaper=_cheaper(main, known))
     saving = _total(baseline) - main.summary.cost.total
-    fraction = saving / _total(baseline) if _total(baseline) > 0 else None
+    # A share says something only between amounts that were both paid
+    fraction = saving / _total(baseline) if _total(baseline) > 0 and main.summary.cost.total >= 0 else None
     return Headline(main=main, baseline=baseline, saving=saving, fraction=fraction, cheaper=_cheaper(main, known))
 
 

@@ -21,6 +21,19 @@ def number(value: float | None, digits: int | None = None) -> str:
     return text
 
 
+def money(value: float | None) -> str:
+    """Return an amount: hundredths below 10,000, four digits where it is a fraction of a hundredth or near it."""
+    if value is None:
+        return UNKNOWN
+    size = abs(value)
+    return number(value, 0 if size >= 10_000 else 4 if 0 < size < 0.1 else 2)
+
+
+def digits(largest: float) -> int:
+    """Return the decimals that show ``largest`` with three digits or more, at most four."""
+    return next((k for k, limit in enumerate((100, 10, 1, 0.1)) if abs(largest) >= limit), 4)
+
+
 def count(value: float | None) -> str:
     """Return a whole number."""
     return number(value, 0)

@@ -53,8 +53,10 @@ class Follows(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stack(series: Sequence[Sequence[float | None]], width: int) -> Float2:
-    """Return lists as (zones, W) floats, unknown as NaN."""
-    return np.array(series, dtype=np.float64).reshape(len(series), width)
+    """Return lists as (zones, W) floats, unknown and not finite as NaN."""
+    values = np.array(series, dtype=np.float64).reshape(len(series), width)
+    values[~np.isfinite(values)] = np.nan
+    return values
 
 
 def zone_figures(run: RunSeries, window_ms: int) -> tuple[ZoneFigures, ...]:
@@ -85,7 +87,7 @@ def _weighted(values: Float1, weights: Float1) -> float | None:
     return float((values * weights).sum()) / total if total > 0 else None
 
 
-def interesting(figures: Sequence[ZoneFigures], most: int = 5) -> tuple[int, ...]:
+def interesting(figures: Sequence[ZoneFigures], most: int = 4) -> tuple[int, ...]:
     """Return the zones to look at first: most negative, dearest, most loaded, then the next ones by load.
 
     Ties go to the lowest index; a zone without a known price has no line and is left out.

@@ -17,7 +17,7 @@ from streams.report.compare import headline, main_index, same_work
 from streams.report.data import ReportData
 from streams.report.insight import interesting, load_follows_price, zone_figures
 from streams.report.summary import Row, read_row
-from streams.report.thin import thin_clusters, thin_flows, thin_run
+from streams.report.thin import check_run, thin_clusters, thin_flows, thin_run
 
 SCRIPTS = (
     "vendor/uPlot.iife.min.js", "start.js", "time.js", "theme.js", "tip.js", "costs.js", "waits.js", "lines.js",
@@ -40,7 +40,9 @@ def render(data: ReportData) -> str:
 
     Raises:
         msgspec.ValidationError: A summary holds a figure of the wrong type.
+        ValueError: A list of the run does not have one value a window.
     """
+    check_run(data.run)
     rows = [read_row(policy) for policy in data.policies]
     head = headline(rows)
     main = head.main if head is not None else None

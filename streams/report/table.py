@@ -11,13 +11,16 @@ from streams.report.summary import Number, Row, Spread
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A figure of a policy: how to get it, how to print it, and which end is better (-1 low, 1 high, 0 neither)."""
+    """A figure of a policy: how to get and print it, and which end is better (-1 low, 1 high, 0 neither).
+
+    ``text`` is also told the largest figure of the column, so that all of them have the same decimals.
+    """
 
     group: str
     label: str
     unit: str
     get: Callable[[Row], Number]
-    text: Callable[[Number], str]
+    text: Callable[[Number, float], str]
     better: int = -1
     hint: str = ""
 
@@ -26,37 +29,53 @@ def columns(currency: str) -> list[Column]:
     """Return the columns of the comparison in reading order."""
     per_h = f"{currency}/h"
     return [
-        Column("Cost", "Total", currency, lambda r: r.summary.cost.total, fmt.number, -1,
+        Column("Cost", "Total", currency, lambda r: r.summary.cost.total, _amount, -1,
                "energy + network + moves + penalty for undelivered work"),
-        Column("Cost", "Energy", currency, lambda r: r.summary.cost.energy, fmt.number),
-        Column("Cost", "Network", currency, lambda r: r.summary.cost.network, fmt.number),
-        Column("Cost", "Moves", currency, lambda r: r.summary.cost.moves, fmt.number),
-        Column("Cost", "Penalty", currency, lambda r: r.summary.cost.penalty, fmt.number),
-        Column("Cost per delivered", "Accel.-hour", per_h, lambda r: r.per_accelerator_h, fmt.number, -1,
+        Column("Cost", "Energy", currency, lambda r: r.summary.cost.energy, _amount),
+        Column("Cost", "Network", currency, lambda r: r.summary.cost.network, _amount),
+        Column("Cost", "Moves", currency, lambda r: r.summary.cost.moves, _amount),
+        Column("Cost", "Penalty", currency, lambda r: r.summary.cost.penalty, _amount),
+        Column("Cost per delivered", "Accel.-hour", per_h, lambda r: r.per_accelerator_h, _plain, -1,
                "the whole cost over delivered accelerator-hours"),
-        Column("Cost per delivered", "Core-hour", per_h, lambda r: r.per_core_h, fmt.number, -1,
+        Column("Cost per delivered", "Core-hour", per_h, lambda r: r.per_core_h, _plain, -1,
                "the whole cost over delivered core-hours"),
         Column("Delivered", "Share", "%", lambda r: r.summary.delivered.share, _share, 1,
                "of the work asked for; policies are compared only where shares differ by at most 0.1 %"),
-        Column("Delivered", "Missed", "deadlines", lambda r: r.summary.tasks.missed_deadline, fmt.count),
-        Column("Delivered", "Unplaced", "tasks", lambda r: r.summary.tasks.unplaced, fmt.count),
-        Column("Energy and carbon", "Energy", "kWh", lambda r: r.summary.energy_kwh, fmt.number),
-        Column("Energy and carbon", "Location", "kg CO₂", lambda r: r.summary.carbon_kg.location, fmt.number, -1,
+        Column("Delivered", "Missed", "deadlines", lambda r: r.summary.tasks.missed_deadline, _count),
+        Column("Delivered", "Unplaced", "tasks", lambda r: r.summary.tasks.unplaced, _count),
+        Column("Energy and carbon", "Energy", "kWh", lambda r: r.summary.energy_kwh, _plain),
+        Column("Energy and carbon", "Location", "kg CO₂", lambda r: r.summary.carbon_kg.location, _plain, -1,
                "carbon by the grid of the place"),
-        Column("Energy and carbon", "Market", "kg CO₂", lambda r: r.summary.carbon_kg.market, fmt.number, -1,
+        Column("Energy and carbon", "Market", "kg CO₂", lambda r: r.summary.carbon_kg.market, _plain, -1,
                "carbon by contracts and certificates"),
-        Column("Latency", "RTT p50", "ms", lambda r: r.summary.rtt_ms.p50, fmt.number, -1, "weighted by task-hours"),
-        Column("Latency", "RTT p95", "ms", lambda r: r.summary.rtt_ms.p95, fmt.number, -1, "weighted by task-hours"),
+        Column("Latency", "RTT p50", "ms", lambda r: r.summary.rtt_ms.p50, _plain, -1, "weighted by task-hours"),
+        Column("Latency", "RTT p95", "ms", lambda r: r.summary.rtt_ms.p95, _plain, -1, "weighted by task-hours"),
         Column("Latency", "In limit", "%", lambda r: r.summary.slo, _share, 1,
                "SLO: task-hours within their latency limit, of all task-hours with a limit"),
-        Column("Wait", "p50", "", lambda r: r.summary.wait_s.p50, fmt.duration, -1, "submitted to started"),
-        Column("Wait", "p95", "", lambda r: r.summary.wait_s.p95, fmt.duration, -1, "submitted to started"),
-        Column("Moves", "Count", "tasks", lambda r: r.summary.moves, fmt.count, 0),
+        Column("Wait", "p50", "", lambda r: r.summary.wait_s.p50, _wait, -1, "submitted to started"),
+        Column("Wait", "p95", "", lambda r: r.summary.wait_s.p95, _wait, -1, "submitted to started"),
+        Column("Moves", "Count", "tasks", lambda r: r.summary.moves, _count, 0),
     ]  # fmt: skip
 
 
-def _share(value: Number) -> str:
+def _share(value: Number, _largest: float) -> str:
     return fmt.percent(value, 2)
+
+
+def _amount(value: Number, largest: float) -> str:
+    return fmt.number(value, 0 if largest >= 10_000 else 2)
+
+
+def _plain(value: Number, largest: float) -> str:
+    return fmt.number(value, fmt.digits(largest))
+
+
+def _count(value: Number, _largest: float) -> str:
+    return fmt.count(value)
+
+
+def _wait(value: Number, _largest: float) -> str:
+    return fmt.duration(value)
 
 
 def policy_table(rows: Sequence[Row], main: Row, currency: str) -> str:
@@ -123,9 +142,10 @@ def _cell(row: Row, main: Row, rows: Sequence[Row], i: int, cols: Sequence[Colum
     col, value = cols[i], cols[i].get(row)
     if value is None:
         return f'<td class="num unknown{_open_class(i, cols)}" data-v="">{fmt.UNKNOWN}</td>'
+    largest = max(abs(v) for v in map(col.get, rows) if v is not None)
     best = _best(col, [other for other in rows if other is main or same_work(main, other)])
     mark = " best" if best is not None and value == best and (row is main or same_work(main, row)) else ""
-    return f'<td class="num{mark}{_open_class(i, cols)}" data-v="{value!r}">{escape(col.text(value))}</td>'
+    return f'<td class="num{mark}{_open_class(i, cols)}" data-v="{value!r}">{escape(col.text(value, largest))}</td>'
 
 
 def _best(col: Column, equal: Iterable[Row]) -> Number:

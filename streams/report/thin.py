@@ -15,6 +15,21 @@ MOST_CLUSTERS = 1_200
 MOST_FLOWS = 400
 
 
+def check_run(run: RunSeries) -> None:
+    """Refuse a run whose lists differ in length.
+
+    Raises:
+        ValueError: Names the list and both lengths.
+    """
+    width = len(run.t_ms)
+    lists = {name: getattr(run, name) for name in run.__struct_fields__ if name != "zones"}
+    for zone in run.zones:
+        lists |= {f"{name} of zone {zone.zone}": getattr(zone, name) for name in ("price", "load_kw", "carbon")}
+    for name, values in lists.items():
+        if len(values) != width:
+            raise ValueError(f"report: {name} has {len(values)} values, expected one a window ({width})")
+
+
 def thin_run(run: RunSeries) -> tuple[RunSeries, int]:
     """Return ``run`` with every k windows as one step, and k (1 where it is small already).
 
@@ -48,7 +63,6 @@ def _thin_zone(zone: ZoneSeries, k: int) -> ZoneSeries:
 def means(values: Sequence[float | None], k: int, digits: int) -> list[float | None]:
     """Return the mean of the known values of each k neighbours, rounded; None where none is known."""
     row = stack([values], len(values))[0]
-    row[~np.isfinite(row)] = np.nan
     starts = np.arange(0, row.size, k)
     if not starts.size:
         return []

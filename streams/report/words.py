@@ -66,7 +66,7 @@ def _name(row: Row) -> str:
 
 
 def _money(value: Number, currency: str) -> str:
-    return fmt.number(value) if value is None else f"{fmt.number(value)}&nbsp;{escape(currency)}"
+    return fmt.UNKNOWN if value is None else f"{fmt.money(value)}&nbsp;{escape(currency)}"
 
 
 def key_figures(main: Row, baseline: Row | None, currency: str) -> str:
@@ -106,7 +106,7 @@ def _tile(label: str, value: str, note: str = "", delta: str = "") -> str:
 
 def _delta(mine: Number, other: Number) -> str:
     """Return the distance to the baseline; every figure it is asked for is better when lower."""
-    if mine is None or other is None or other <= 0 or mine == other:
+    if mine is None or other is None or other <= 0 or mine < 0 or mine == other:
         return ""
     change = mine / other - 1
     tone, arrow, side = ("good", "▼", "less") if change < 0 else ("bad", "▲", "more")

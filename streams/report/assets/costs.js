@@ -30,10 +30,10 @@ function costRow(row, left, width) {
   track.append(make("span", { class: "zero", style: { left: `${(100 * left) / width}%` } }));
   const node = make("div", { class: `cost-row${row.main ? " main" : ""}` },
     make("span", { class: "name", title: row.name }, row.name), track,
-    make("span", { class: "amount" }, number(row.total), row.equal ? "" : make("small", { title: "delivered another share of the work" }, " *")));
+    make("span", { class: "amount" }, money(row.total), row.equal ? "" : make("small", { title: "delivered another share of the work" }, " *")));
   node.addEventListener("pointermove", (event) => showTip(event.clientX, event.clientY, row.name, [
-    ...PARTS.map(([key, label]) => [label, withUnit(row.cost[key], D.currency)]),
-    ["Total", withUnit(row.total, D.currency)], ["Delivered", percent(row.share, 2)],
+    ...PARTS.map(([key, label]) => [label, inMoney(row.cost[key])]),
+    ["Total", inMoney(row.total)], ["Delivered", percent(row.share, 2)],
   ]));
   node.addEventListener("pointerleave", hideTip);
   return node;

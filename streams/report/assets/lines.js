@@ -107,7 +107,7 @@ function queuePlots() {
   const plots = [
     ["tasks-chart", { label: "Tasks running, waiting and moving over time", value: whole }, [["Running", 0, run.running], ["Waiting", 1, run.waiting], ["Moving", 4, run.moving]]],
     ["decisions-chart", { label: "Tasks placed, moved and unplaced per window", value: whole }, [["Placed", 2, run.placed], ["Moved", 4, run.moves], ["Unplaced", 3, run.unplaced]]],
-    ["spend-chart", { label: "Cost of energy, network and moves per window", unit: D.currency }, [["Energy", "--energy", run.cost_energy], ["Network", "--network", run.cost_network], ["Moves", "--moves", run.cost_moves]]],
+    ["spend-chart", { label: "Cost of energy, network and moves per window", value: inMoney }, [["Energy", "--energy", run.cost_energy], ["Network", "--network", run.cost_network], ["Moves", "--moves", run.cost_moves]]],
   ];
   for (const [id, options, series] of plots) {
     onTheme(() => timePlot(id, { ...options, height: 230, series: series.map(([label, color, values]) => ({ label, values, color: typeof color === "string" ? css(color) : hue(color) })) }));

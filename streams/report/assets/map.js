@@ -171,5 +171,5 @@ function listen(svg, shown, flows) {
   svg.addEventListener("pointerleave", clear);
 }
 function clusterFacts(c) {
-  return [["Tier, zone", `${c.tier}, ${c.zone}`], ["Accelerators", number(c.accelerators, 0)], ["CPU cores", number(c.cpu_cores, 0)], ["Energy", energy(c.energy_kwh)], ["Energy cost", withUnit(c.cost_energy, D.currency)], ["Mean price", withUnit(c.mean_price, PRICE_UNIT)], ["Carbon", mass(c.carbon_kg)], ["Tasks started", number(c.tasks_started, 0)], ["Moves in, out", `${number(c.moves_in, 0)}, ${number(c.moves_out, 0)}`]];
+  return [["Tier, zone", `${c.tier}, ${c.zone}`], ["Accelerators", number(c.accelerators, 0)], ["CPU cores", number(c.cpu_cores, 0)], ["Energy", energy(c.energy_kwh)], ["Energy cost", inMoney(c.cost_energy)], ["Mean price", withUnit(c.mean_price, PRICE_UNIT)], ["Carbon", mass(c.carbon_kg)], ["Tasks started", number(c.tasks_started, 0)], ["Moves in, out", `${number(c.moves_in, 0)}, ${number(c.moves_out, 0)}`]];
 }

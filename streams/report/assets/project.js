@@ -19,7 +19,7 @@ function projection(places, width) {
     const [x, y] = flat(lon, lat);
     return [width / 2 + (x - (x0 + x1) / 2) * scale, height / 2 - (y - (y0 + y1) / 2) * scale];
   };
-  return { place, height, land: landPath(place, box, middle, width, height), graticule: graticule(place, box) };
+  return { place, height, land: landPath(place, box), graticule: graticule(place, box) };
 }
 function plate(box, middle) {
   const squeeze = Math.cos(((box.south + box.north) / 2) * RAD);
@@ -55,20 +55,17 @@ function outline(box) {
   }
   return points;
 }
-// Rings that touch the picture, each shifted by whole turns to the side of the middle it is nearest to.
-function landPath(place, box, middle, width, height) {
+// Rings that touch the picture, a turn to the west or east too where the world is seen more than once.
+function landPath(place, box) {
   if (!LAND) return "";
   const parts = [];
-  for (const ring of LAND.rings) {
-    const points = unfold(ring);
-    const mid = points.reduce((sum, p) => sum + p[0], 0) / points.length;
-    const turn = Math.abs(mid - middle) > 200 ? 360 * Math.sign(middle - mid) : 0;
-    const lons = points.map((p) => p[0] + turn), lats = points.map((p) => p[1]);
-    const far = Math.max(...lons) < box.west - 40 || Math.min(...lons) > box.east + 40 || Math.max(...lats) < box.south - 25 || Math.min(...lats) > box.north + 25;
-    if (far) continue;
-    const drawn = points.map((p) => place(p[0] + turn, p[1]));
-    if (drawn.some(([x, y]) => x > -width && x < 2 * width && y > -height && y < 2 * height)) {
-      parts.push(`M${drawn.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join("L")}Z`);
+  for (const points of LAND.rings.map(unfold)) {
+    const lons = points.map((p) => p[0]), lats = points.map((p) => p[1]);
+    const [west, east, south, north] = [Math.min(...lons), Math.max(...lons), Math.min(...lats), Math.max(...lats)];
+    if (north < box.south - 25 || south > box.north + 25) continue;
+    for (const turn of [-360, 0, 360]) {
+      if (east + turn < box.west - 40 || west + turn > box.east + 40) continue;
+      parts.push(`M${points.map(([lon, lat]) => place(lon + turn, lat).map((v) => v.toFixed(1)).join()).join("L")}Z`);
     }
   }
   return parts.join("");

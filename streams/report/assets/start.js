@@ -42,6 +42,8 @@ function number(value, digits) {
   const text = value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
   return minus(/[1-9]/.test(text) ? text : text.replace("-", ""));
 }
+const money = (value) => (isKnown(value) ? number(value, Math.abs(value) >= 10000 ? 0 : value !== 0 && Math.abs(value) < 0.1 ? 4 : 2) : "unknown");
+const inMoney = (value) => (isKnown(value) ? `${money(value)} ${D.currency}` : "unknown");
 const withUnit = (value, unit, digits) => (isKnown(value) ? `${number(value, digits)} ${unit}` : "unknown");
 const percent = (value, digits = 1) => (isKnown(value) ? `${number(value * 100, digits)} %` : "unknown");
 

@@ -23,7 +23,7 @@ function clusterTable() {
   table("clusters-table", "What each cluster did", [
     ["Cluster", "", (c) => c.name || c.cluster_id], ["Tier", "", (c) => c.tier], ["Zone", "", (c) => c.zone],
     ["Accelerators", "", (c) => c.accelerators, whole], ["Cores", "", (c) => c.cpu_cores, whole], ["Energy", "kWh", (c) => c.energy_kwh, number],
-    ["Energy cost", D.currency, (c) => c.cost_energy, number], ["Mean price", PRICE_UNIT, (c) => c.mean_price, number], ["Carbon", "kg CO₂", (c) => c.carbon_kg, number],
+    ["Energy cost", D.currency, (c) => c.cost_energy, money], ["Mean price", PRICE_UNIT, (c) => c.mean_price, number], ["Carbon", "kg CO₂", (c) => c.carbon_kg, number],
     ["Accel.-hours", "h", (c) => c.accelerator_h, number], ["Core-hours", "h", (c) => c.core_h, number], ["Tasks started", "", (c) => c.tasks_started, whole],
     ["Moves in", "", (c) => c.moves_in, whole], ["Moves out", "", (c) => c.moves_out, whole],
   ], [...D.clusters].sort((a, b) => b.energy_kwh - a.energy_kwh));
@@ -36,8 +36,8 @@ function runTable() {
   table("run-table", "The run over time", [
     [`Until, ${D.offset}`, "", (w) => stamp(run.t_ms[w])], ["Running", "", (w) => run.running[w], whole], ["Waiting", "", (w) => run.waiting[w], whole],
     ["Moving", "", (w) => run.moving[w], whole], ["Placed", "", (w) => run.placed[w], whole], ["Moved", "", (w) => run.moves[w], whole],
-    ["Unplaced", "", (w) => run.unplaced[w], whole], ["Energy", D.currency, (w) => run.cost_energy[w], number], ["Network", D.currency, (w) => run.cost_network[w], number],
-    ["Moves", D.currency, (w) => run.cost_moves[w], number], ["Distance, at most", "", (w) => run.gap[w], (v) => percent(v, 2)],
+    ["Unplaced", "", (w) => run.unplaced[w], whole], ["Energy", D.currency, (w) => run.cost_energy[w], money], ["Network", D.currency, (w) => run.cost_network[w], money],
+    ["Moves", D.currency, (w) => run.cost_moves[w], money], ["Distance, at most", "", (w) => run.gap[w], (v) => percent(v, 2)],
   ], picked, false);
 }
 function sorting() {
