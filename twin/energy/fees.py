@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from twin.arrays import Bool1, Float1, Int1
+from twin.arrays import AnyArray, Bool1, Float1, Int1
 from twin.energy.currency import rate_to
 from twin.energy.fixed import FOREVER
+from twin.energy.pairs import Pairs
 from twin.ids import Texts
 from twin.mirror import Mirror
+from twin.shards.table import Table
 
-_PAIR = 1 << 31
+_NONE = np.zeros(0, np.int64)
 
 
 class Fees:
@@ -18,7 +20,8 @@ class Fees:
         self.currency = currency
         self._nodes = nodes
         self._versions: tuple[int, ...] = ()
-        self._key = self._from = self._to = np.zeros(0, np.int64)
+        self._pairs = Pairs(_NONE, _NONE)
+        self._from = self._to = _NONE
         self._per_gb = np.zeros(0)
         self.timed = False
         """Whether a fee holds for a limited time, so that it may change without an event."""
@@ -33,29 +36,29 @@ class Fees:
         versions = tuple(shard.version for shard in (*shards, *mirror.of("control")))
         if versions == self._versions:
             return False
-        keys, froms, tos, fees = [self._key[:0]], [self._key[:0]], [self._key[:0]], [self._per_gb[:0]]
-        for shard in shards:
-            table = shard.tables["fees"]
-            rows = table.live()
-            rows = rows[rows["applied"] > 0]
-            node = {name: self._nodes.codes(table.texts[name].names) for name in ("src", "dst")}
-            code = rows["currency"].astype(np.int64)
-            factor = np.ones(len(table.texts["currency"].names))
-            for used in np.unique(code).tolist():
-                source = table.texts["src"].names[int(rows["src"][np.argmax(code == used)])]
-                what = f"a network fee from {source}"
-                factor[used] = rate_to(mirror, table.texts["currency"].names[used], self.currency, what)
-            keys.append(node["src"][rows["src"]] * _PAIR + node["dst"][rows["dst"]])
-            froms.append(rows["from_"].astype(np.int64))
-            tos.append(np.where(rows["to"] == 0, FOREVER, rows["to"]).astype(np.int64))
-            fees.append(rows["per_gb"] * factor[code])
-        key = np.concatenate(keys)
-        order = np.argsort(key, kind="stable")
-        self._key, self._per_gb = key[order], np.concatenate(fees)[order]
-        self._from, self._to = np.concatenate(froms)[order], np.concatenate(tos)[order]
+        parts = [self._rows(mirror, shard.tables["fees"]) for shard in shards]
+        src, dst, from_, to, per_gb = (np.concatenate(column) for column in zip(*parts, strict=True))
+        self._pairs = Pairs(src.astype(np.int64), dst.astype(np.int64))
+        order = self._pairs.order
+        self._from, self._to = from_[order].astype(np.int64), to[order].astype(np.int64)
+        self._per_gb = per_gb[order]
         self.timed = bool((self._from > 0).any() or (self._to < FOREVER).any())
         self._versions = versions
         return True
+
+    def _rows(self, mirror: Mirror, table: Table) -> tuple[AnyArray, ...]:
+        """Source, destination, first and last ms, fee of each row."""
+        live = table.live()
+        rows = live[live["applied"] > 0]
+        node = {name: self._nodes.codes(table.texts[name].names) for name in ("src", "dst")}
+        factor = np.ones(len(table.texts["currency"].names))
+        for used in np.flatnonzero(np.bincount(rows["currency"])).tolist():
+            source = table.texts["src"].names[int(rows["src"][np.argmax(rows["currency"] == used)])]
+            what = f"a network fee from {source}"
+            factor[used] = rate_to(mirror, table.texts["currency"].names[used], self.currency, what)
+        to = np.where(rows["to"] == 0, FOREVER, rows["to"])
+        fee = rows["per_gb"] * factor[rows["currency"]]
+        return node["src"][rows["src"]], node["dst"][rows["dst"]], rows["from_"], to, fee
 
     def per_gb(self, src: Int1, dst: Int1, t: Int1) -> tuple[Float1, Bool1]:
         """Currency per GB at ``t`` and whether it is known, (n,): 0 within a node, a missing direction is the other one."""
@@ -66,9 +69,8 @@ class Fees:
         return fee, same | known | known_back
 
     def _one_way(self, src: Int1, dst: Int1, t: Int1) -> tuple[Float1, Bool1]:
-        if not len(self._key):
-            return np.zeros(len(src)), np.zeros(len(src), bool)
-        key = src * _PAIR + dst
-        at = np.minimum(np.searchsorted(self._key, key), len(self._key) - 1)
-        known = (self._key[at] == key) & (self._from[at] <= t) & (t < self._to[at])
+        at, known = self._pairs.find(src, dst)
+        if not known.any():
+            return np.zeros(len(src)), known
+        known = known & (self._from[at] <= t) & (t < self._to[at])
         return np.where(known, self._per_gb[at], 0.0), known

@@ -39,6 +39,7 @@ class Fleet:
         self.clusters = np.zeros(1, CLUSTER)
         self.pools = np.full(1, np.nan, POOL)
         self.tokens_per_s: list[str] = [""]
+        self.models: list[str] = [""]
         self._pool_row: dict[tuple[int, int], int] = {}
         self._pool_keys = np.zeros(0, np.int64)
         self._pool_order = np.zeros(0, np.int64)
@@ -122,8 +123,10 @@ class Fleet:
             at = self._pool_row[key] = len(self.pools)
             self.pools = np.append(self.pools, np.zeros(1, POOL))
             self.tokens_per_s.append("")
+            self.models.append("")
         cell = table.rows[row]
         for device in ("accelerator", "core"):
             idle, most = np.array([cell[f"w_{device}_idle"]]), np.array([cell[f"w_{device}_max"]])
             self.pools[f"w_{device}"][at] = swing_w(idle, most)[0]
+        self.models[at] = table.texts["model"].names[int(cell["model"])]
         self.tokens_per_s[at] = table.texts["tokens_per_s"].names[int(cell["tokens_per_s"])]

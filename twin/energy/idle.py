@@ -4,7 +4,7 @@ import numpy as np
 
 from twin.energy.fixed import to_fixed
 from twin.energy.fleet import Fleet
-from twin.energy.settle import Jobs, Kind
+from twin.energy.settle import Jobs, Kind, Whose
 
 _METER = np.dtype([(name, "<i8") for name in ("known", "power_mw", "start", "anchor", "booked", "end")])
 
@@ -38,8 +38,7 @@ class Idle:
         at = np.flatnonzero((rows["known"] > 0) & (rows["power_mw"] > 0) & (rows["booked"] != target))
         some, nothing = rows[at], np.zeros(len(at), np.int64)
         kind = np.full(len(at), Kind.IDLE, np.uint8)
-        jobs = Jobs(
-            kind, at, nothing, at, nothing, some["power_mw"], nothing, some["anchor"], some["booked"], target[at]
-        )
+        whose = Whose(at, nothing, at, nothing, nothing)
+        jobs = Jobs(kind, *whose, some["power_mw"], nothing, some["anchor"], some["booked"], target[at])
         rows["booked"] = target
         return jobs

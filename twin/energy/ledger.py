@@ -78,6 +78,7 @@ class Ledger:
 
     Attributes:
         totals: sums by kind and cluster code.
+        device_cost_micro: cost by kind, without and with accelerators, (kinds, 2).
         curves: prices and carbon as far as published.
         assumed: how often something had to be assumed.
     """
@@ -88,6 +89,7 @@ class Ledger:
         self.fleet = Fleet()
         self.fees = Fees(currency, self.fleet.nodes)
         self.totals = Totals.empty()
+        self.device_cost_micro = np.zeros((len(Kind), 2), np.int64)
         self.upto = -1
         self._first = first
         self._runs = Runs(len(mirror.of("tasks")), self.fleet, self.fees)
@@ -109,6 +111,8 @@ class Ledger:
             self._first = upto
         bookings = self._settle(self._collect(mirror, self._first, upto))
         self.totals.add(bookings, len(self.fleet.clusters))
+        device = bookings.kind * np.int64(2) + bookings.accelerated
+        np.add.at(self.device_cost_micro.reshape(-1), device, bookings.cost_micro)
         self._chain = _chained(self._chain, bookings)
         self.upto = upto
         return bookings

@@ -13,7 +13,8 @@ from twin.arrays import AnyArray, Bool1, Int1
 from twin.energy.fees import Fees
 from twin.energy.fixed import FOREVER, MILLION, to_fixed
 from twin.energy.fleet import Fleet
-from twin.energy.meters import Meters, Reader, Translation
+from twin.energy.follow import Reader, Translation
+from twin.energy.meters import Meters
 from twin.energy.power import task_it_w
 from twin.energy.settle import Bookings, Jobs, Kind, payments
 from twin.mirror import Mirror, MirrorShard
@@ -78,7 +79,7 @@ class Runs:
         table, meters = shard.tables["tasks"], self.meters
         meters.fit(shard.partition, table.count)
         cell = meters.cells(shard.partition, rows)
-        other = cell[self._reader.others(shard, rows)]
+        other = cell[self._reader.renamed(shard, rows)]
         if len(other):
             meters.clear(np.concatenate([other, other + 1]))
         run = table.rows["run"]
@@ -136,7 +137,7 @@ class Runs:
         if len(fresh):
             self._begin(shard, said.some(fresh))
             self._data_in(shard, said.cells[np.setdiff1d(fresh, redo[resumed])])
-        meters.end(cells, _end(run, said.row, said.slot, said.stated))
+        meters.end(cells, first_end(run, said.row, said.slot, said.stated))
         running = meters.active[cells] | differs
         self._rate(shard, cells[running], count=differs[running])
 
@@ -144,6 +145,7 @@ class Runs:
         run = shard.tables["tasks"].rows["run"]
         begun: dict[str, Int1 | int] = dict.fromkeys(("start", "anchor", "booked"), said.start)
         begun |= {"stated": said.stated, "cluster": said.cluster, "power_mw": 0, "rate": 0}
+        begun["accelerated"] = (shard.tables["tasks"].rows["accelerators"][said.row] > 0).astype(np.int64)
         begun["attempt"] = run["attempt"][said.row, said.slot]
         begun["pool"] = self._translated(shard, "pool")[run["pool"][said.row, said.slot]]
         for name, column in begun.items():
@@ -156,7 +158,7 @@ class Runs:
         """
         cells = said.cells
         old = self.meters.take(cells)
-        paused = _end(run, said.row, said.slot, old["stated"], said.stated)
+        paused = first_end(run, said.row, said.slot, old["stated"], said.stated)
         resumed = paused <= said.start
         target = np.where(resumed, np.maximum(paused, old["start"]), old["start"])
         self.taken_back.append(self.meters.jobs(Kind.TASK, cells, target))
@@ -247,7 +249,7 @@ class Runs:
         return self._codes.of(shard.partition, column, texts, self._fleet.pool_names)
 
 
-def _end(run: AnyArray, row: Int1, slot: Int1, stated: Int1, before: Int1 | int = _LATEST) -> Int1:
+def first_end(run: AnyArray, row: Int1, slot: Int1, stated: Int1, before: Int1 | int = _LATEST) -> Int1:
     """The first end reported of each run by an event after its start (``stated``) and before another one, (n,).
 
     An end with a lower sequence number than the start belongs to what was before a pause.

@@ -12,7 +12,8 @@ import numpy as np
 from twin.arrays import Float1, Int1
 from twin.energy.fixed import FOREVER, to_fixed
 from twin.energy.fleet import Fleet
-from twin.energy.meters import Meters, Reader, Translation
+from twin.energy.follow import Reader, Translation
+from twin.energy.meters import Meters
 from twin.energy.settle import Jobs, Kind
 from twin.mirror import Mirror, MirrorShard
 
@@ -79,7 +80,7 @@ class Servings:
         table, meters = shard.tables["serving"], self.meters
         meters.fit(shard.partition, table.count)
         cells = meters.cells(shard.partition, rows)
-        other = cells[self._reader.others(shard, rows)]
+        other = cells[self._reader.renamed(shard, rows)]
         if len(other):
             meters.clear(other)
         stated = table.rows["applied"][rows]
@@ -100,7 +101,7 @@ class Servings:
             until = np.maximum(since[before], meters.rows["start"][cells[before]])
             self.taken_back.append(meters.jobs(Kind.SERVICE, cells[before], until))
         begun: dict[str, Int1 | int] = dict.fromkeys(("start", "anchor", "booked"), since)
-        begun |= {"stated": stated, "cluster": cluster, "power_mw": 0}
+        begun |= {"stated": stated, "cluster": cluster, "accelerated": 1, "power_mw": 0}
         begun["pool"] = self._translated(shard, "pool_id")[table["pool_id"][row]]
         for name, column in begun.items():
             meters.rows[name][cells] = column

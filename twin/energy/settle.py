@@ -28,12 +28,13 @@ class Kind(IntEnum):
 
 
 class Whose(NamedTuple):
-    """Cluster code, partition, row and attempt of n meters, all (n,)."""
+    """Cluster code, partition, row, attempt and whether accelerators were asked for, of n meters, all (n,)."""
 
     cluster: Int1
     partition: Int1
     row: Int1
     attempt: Int1
+    accelerated: Int1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Jobs:
         kind: Kind.
         cluster: code of the cluster.
         partition, row, attempt: whose it is; attempt 0 for services and idle power, whose row is their own.
+        accelerated: 1 where accelerators were asked for (services always).
         power_mw: facility power.
         rate: network cost while running, micro-currency per hour.
         anchor: where energy and network cost are counted from, ms.
@@ -55,6 +57,7 @@ class Jobs:
     partition: Int1
     row: Int1
     attempt: Int1
+    accelerated: Int1
     power_mw: Int1
     rate: Int1
     anchor: Int1
@@ -70,6 +73,7 @@ class Bookings:
         kind: Kind.
         cluster: code of the cluster.
         partition, row, attempt: of the task; partition and row of the serving; 0, cluster code and 0 of idle power.
+        accelerated: 1 where accelerators were asked for (services always).
         t0, t1: interval, ms; equal for a payment.
         energy_mwh: facility energy; negative in a correction.
         cost_micro: micro-currency.
@@ -82,6 +86,7 @@ class Bookings:
     partition: Int1
     row: Int1
     attempt: Int1
+    accelerated: Int1
     t0: Int1
     t1: Int1
     energy_mwh: Int1
@@ -135,6 +140,7 @@ def settle(jobs: Jobs, pieces: Pieces, zone: Int1) -> Bookings:
         partition=jobs.partition[some],
         row=jobs.row[some],
         attempt=jobs.attempt[some],
+        accelerated=jobs.accelerated[some],
         t0=t0,
         t1=t1,
         energy_mwh=sign * (e1 - e0),
@@ -151,7 +157,8 @@ def data_rates(jobs: Jobs) -> Bookings:
     anchor, rate = jobs.anchor[some], jobs.rate[some]
     cost = accrued(rate, jobs.target[some] - anchor) - accrued(rate, jobs.booked[some] - anchor)
     low, high = np.minimum(jobs.booked, jobs.target)[some], np.maximum(jobs.booked, jobs.target)[some]
-    whose = Whose(jobs.cluster[some], jobs.partition[some], jobs.row[some], jobs.attempt[some])
+    columns = (jobs.cluster, jobs.partition, jobs.row, jobs.attempt, jobs.accelerated)
+    whose = Whose(*(column[some] for column in columns))
     return _costs(Kind.DATA_RATE, whose, low, high, cost)
 
 
