@@ -1,5 +1,6 @@
 """A chunk of records → events and columns. Bytes stop here: what does not decode leaves as a dead letter."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from twin.records import Records
 from twin.topics import TYPES, decoder
 
 BAD, CLOCK, NOT_FOLDED = 255, 254, 253
+MAX_DEPTH = 64
+"""Deepest nesting of a body. A bound of our own: where an interpreter gives up depends on its version and its stack."""
+_MAX_DETAIL = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,14 @@ class Columns:
     def __len__(self) -> int:
         return len(self.events)
 
+    def until(self, t: int) -> "Columns":
+        """The part up to and with the last clock at or before ``t`` that no later clock precedes."""
+        late = [i for i in self.clocks.tolist() if self.events[i].t > t]
+        before = self.clocks[: np.searchsorted(self.clocks, late[0])] if late else self.clocks
+        end = int(before[-1]) + 1 if late and len(before) else 0 if late else len(self)
+        bad = {i: why for i, why in self.bad.items() if i < end}
+        return Columns(self.records, self.events[:end], self.group[:end], self.t[:end], before, bad)
+
 
 class Decoder:
     """Decodes the records of one topic into columns; ``folds`` names the topic's folds in the order of their codes."""
@@ -57,15 +69,21 @@ class Decoder:
         for info in infos:
             self._code[info.struct] = NOT_FOLDED if info.fold is None else self.folds.index(info.fold)
 
+    def code(self, struct: type) -> int:
+        """The group code of an event type."""
+        return self._code[struct]
+
     def decode(self, records: Records) -> Columns:
         """Decode a whole chunk. A record that is wrong becomes an entry of ``bad`` with its reason and detail."""
+        values = records.values
         bad: dict[int, tuple[str, str]] = {}
-        decode = self._decode
         events: list[Any]
         try:
-            events = [decode(value) for value in records.values]
+            events = [] if _many_brackets(values) else list(map(self._decode, values))
         except (msgspec.DecodeError, UnicodeDecodeError):
-            events = [self._one(i, value, bad) for i, value in enumerate(records.values)]
+            events = []
+        if len(events) < len(values):
+            events = [self._one(i, value, bad) for i, value in enumerate(values)]
         code = self._code
         group = np.array([code[type(event)] for event in events], np.uint8)
         if bad:
@@ -75,12 +93,39 @@ class Decoder:
         return Columns(records, events, group, t, np.flatnonzero(group == CLOCK), bad)
 
     def _one(self, i: int, value: bytes, bad: dict[int, tuple[str, str]]) -> ev.Event | None:
+        if _too_deep(value):
+            bad[i] = "json.too_deep", f"nested more than {MAX_DEPTH} deep"
+            return None
         try:
             event: ev.Event = self._decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            bad[i] = why(self.topic, value, error)
+            reason, detail = why(self.topic, value, error)
+            bad[i] = reason, detail[:_MAX_DETAIL]
             return None
         return event
+
+
+def _many_brackets(values: list[bytes]) -> bool:
+    """Whether a value opens enough brackets to be nested too deep. Most chunks are answered by their sum."""
+    body = b"".join(values)
+    if body.count(b"{") + body.count(b"[") <= len(values) + MAX_DEPTH:
+        return False
+    return any(value.count(b"{") + value.count(b"[") > MAX_DEPTH for value in values)
+
+
+_bracket = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])', re.DOTALL).finditer
+
+
+def _too_deep(value: bytes) -> bool:
+    """Whether ``value`` is nested more than ``MAX_DEPTH`` deep, brackets in texts aside."""
+    if value.count(b"{") + value.count(b"[") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for token in _bracket(value):
+        depth += (token[1] is not None) - (token[2] is not None)
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 class _Tagged(msgspec.Struct):
@@ -100,15 +145,17 @@ def why(topic: str, value: bytes, error: Exception) -> tuple[str, str]:
         return "type.missing", "the body is no object with a text field 'type'"
     except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
         return "json.malformed", str(malformed)
-    info = TYPES.get(tag)
-    if info is not None:
-        wrong = info.topic != topic
-        return ("topic.wrong", f"{tag} belongs on {info.topic}") if wrong else ("body.invalid", str(error))
-    stem = tag.rpartition(".v")[0]
-    known = [other for other in TYPES if other.rpartition(".v")[0] == stem] or (["clock.v1"] if stem == "clock" else [])
-    if known and tag not in known:
-        return "version.unknown", f"this reader knows {', '.join(known)}, not {tag}"
-    if tag == "clock.v1":
-        return "body.invalid", str(error)
-    return "type.unknown", f"no type {tag!r}"
+    return _not_this(topic, tag) or ("body.invalid", str(error))
 
+
+def _not_this(topic: str, tag: str) -> tuple[str, str] | None:
+    """What is wrong with a type on a topic; None where nothing is."""
+    known = {"clock.v1", *TYPES}
+    if tag in known:
+        right = tag == "clock.v1" or TYPES[tag].topic == topic
+        return None if right else ("topic.wrong", f"{tag} belongs on {TYPES[tag].topic}")
+    stem = tag.rpartition(".v")[0]
+    versions = sorted(other for other in known if other.rpartition(".v")[0] == stem)
+    if versions:
+        return "version.unknown", f"this reader knows {', '.join(versions)}, not {tag}"
+    return "type.unknown", f"no type {tag!r}"

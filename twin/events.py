@@ -40,6 +40,12 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     """A piece of an event's body."""
 
 
+def _check_interval(start: int, end: int) -> None:
+    """Refuse an interval [start, end) that holds no time; in decoding this becomes a validation error."""
+    if end <= start:
+        raise ValueError(f"end {end} must be after start {start}")
+
+
 class Event(Part, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="type", tag="event.v0"):
     """The fields every body has: ``seq`` (monotone per entity and writer role), event time ``t`` and the writer."""
 
@@ -267,6 +273,10 @@ class ServiceDemand(Event, frozen=True, kw_only=True, tag="service.demand.v1"):
     model: Id
     compatible: list[Id] = []
 
+    def __post_init__(self) -> None:
+        """Refuse an interval without time."""
+        _check_interval(self.start, self.end)
+
 
 class Percentiles(Part, frozen=True, kw_only=True):
     """Median and 99th percentile."""
@@ -306,6 +316,10 @@ class PowerPrice(Event, frozen=True, kw_only=True, tag="power.price.v1"):
     revision: Count = 0
     published_at: EpochMs | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse an interval without time."""
+        _check_interval(self.start, self.end)
+
 
 class PowerCarbon(Event, frozen=True, kw_only=True, tag="power.carbon.v1"):
     """Carbon intensity of a zone over [start, end), in gCO2e per kWh."""
@@ -321,6 +335,10 @@ class PowerCarbon(Event, frozen=True, kw_only=True, tag="power.carbon.v1"):
     origin: Origin = "measured"
     revision: Count = 0
 
+    def __post_init__(self) -> None:
+        """Refuse an interval without time."""
+        _check_interval(self.start, self.end)
+
 
 class PowerGeneration(Event, frozen=True, kw_only=True, tag="power.generation.v1"):
     """What a zone generates, uses and curtails over [start, end), in MW."""
@@ -332,6 +350,10 @@ class PowerGeneration(Event, frozen=True, kw_only=True, tag="power.generation.v1
     load_mw: NonNegative | None = None
     curtailed_mw: NonNegative | None = None
     net_import_mw: Annotated[float, Meta(ge=-1e7, le=1e7)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an interval without time."""
+        _check_interval(self.start, self.end)
 
 
 class TouPeriod(Part, frozen=True, kw_only=True):
@@ -369,6 +391,10 @@ class PowerTransfer(Event, frozen=True, kw_only=True, tag="power.transfer.v1"):
     wheeling_per_mwh: Price | None = None
     loss_rate: Share | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse an interval without time."""
+        _check_interval(self.start, self.end)
+
 
 class ProfileMw(Part, frozen=True, kw_only=True):
     """Contracted power over [start, end), in MW."""
@@ -376,6 +402,10 @@ class ProfileMw(Part, frozen=True, kw_only=True):
     start: EpochMs
     end: EpochMs
     mw: NonNegative
+
+    def __post_init__(self) -> None:
+        """Refuse an interval without time."""
+        _check_interval(self.start, self.end)
 
 
 class PowerContract(Event, frozen=True, kw_only=True, tag="power.contract.v1"):
@@ -414,6 +444,10 @@ class PowerAlert(Event, frozen=True, kw_only=True, tag="power.alert.v1"):
     start: EpochMs
     end: EpochMs
     limit_kw: NonNegative | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an interval without time."""
+        _check_interval(self.start, self.end)
 
 
 # ------------------------------------------------------------------------------------------------------ network

@@ -80,7 +80,9 @@ def _admit_rising(r: Int1, s: Int1, first: AnyArray, high: AnyArray, seen: AnyAr
     entity = r[starts]
     top = s[ends]
     behind = np.repeat(top, ends - starts + 1) - s
-    bits = np.where(behind < MASK_BITS, np.uint64(1) << np.minimum(behind, MASK_BITS - 1).astype(np.uint64), np.uint64(0))
+    bits = np.where(
+        behind < MASK_BITS, np.uint64(1) << np.minimum(behind, MASK_BITS - 1).astype(np.uint64), np.uint64(0)
+    )
     new = np.bitwise_or.reduceat(bits, starts)
     shift = top + 1 - high[entity]
     old = seen[entity] << np.minimum(shift, MASK_BITS - 1).astype(np.uint64)

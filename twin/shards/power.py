@@ -81,9 +81,7 @@ def fold_carbon(tables: Tables, events: list[Any], t: Int1) -> Byte1:
     return outcome
 
 
-def _intervals(
-    table: Table, names: list[str], events: list[Any], t: Int1
-) -> tuple[Byte1, list[Any], Int1, Int1, Int1]:
+def _intervals(table: Table, names: list[str], events: list[Any], t: Int1) -> tuple[Byte1, list[Any], Int1, Int1, Int1]:
     """Identity, revision and the columns that both tables have.
 
     Returns the outcomes, the events to write, their rows and indices, and the indices of all accepted events.

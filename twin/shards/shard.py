@@ -5,14 +5,16 @@ before anything behind it is folded. State depends on the log alone, never on wh
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from twin.arrays import Byte1, Int1
-from twin.columns import CLOCK, NOT_FOLDED, Columns, DeadLetter, Decoder
+from twin.columns import BAD, NOT_FOLDED, Columns, DeadLetter, Decoder
 from twin.shards import control, inventory, network, power, services, tasks, telemetry
 from twin.shards.fold import Fold, Tables
 from twin.shards.order import Outcome
@@ -107,46 +109,55 @@ class Shard:
 
     def _segment(self, columns: Columns, fed: Fed, end: int) -> None:
         """Fold the records [fed.position, end), among which there is no clock."""
-        start = fed.position
+        start, letters = fed.position, len(fed.dead)
         if start == end:
             return
         group = columns.group[start:end]
-        refused = self._refuse_bad(columns, fed, start, end) if columns.bad else []
-        group = self._refuse_times(columns, fed, start, end, group, refused)
-        for code, fold in enumerate(self._folds):
-            at = np.flatnonzero(group == code)
-            if not len(at):
-                continue
-            whole = len(at) == end - start
-            at += start
+        if columns.bad:
+            for i in (np.flatnonzero(group == BAD) + start).tolist():
+                self._refuse(columns, fed, i, *columns.bad[i])
+        group = self._refuse_times(columns, fed, start, group)
+        for fold, inside in self._turns(columns.events, start, group):
+            whole, at = len(inside) == end - start, inside + start
             events = columns.events[start:end] if whole else [columns.events[i] for i in at.tolist()]
-            outcome = fold(self.tables, events, columns.t[at])
-            self._tally(columns, fed, at, outcome)
+            self._tally(columns, fed, at, self._folds[fold](self.tables, events, columns.t[at]))
         not_folded = int(np.count_nonzero(group == NOT_FOLDED))
         if not_folded:
             self._count("not_folded", not_folded)
+        fed.dead[letters:] = sorted(fed.dead[letters:], key=attrgetter("offset"))
 
-    def _refuse_bad(self, columns: Columns, fed: Fed, start: int, end: int) -> list[int]:
-        bad = [i for i in columns.bad if start <= i < end]
-        for i in bad:
-            self._refuse(columns, fed, i, *columns.bad[i])
-        return bad
+    def _turns(self, events: list[Any], start: int, group: Byte1) -> Iterator[tuple[int, Int1]]:
+        """(fold, positions in the segment): which fold takes which events.
 
-    def _refuse_times(
-        self, columns: Columns, fed: Fed, start: int, end: int, group: Byte1, refused: list[int]
-    ) -> Byte1:
-        """Dead-letter what is too far ahead of the clock, and tasks that are too old; their group becomes CLOCK."""
+        New rows are numbered in log order. Where two folds share tables, either the rows are assigned before (tasks: a
+        new id is always accepted), or the folds take turns as in the log (telemetry: only accepted events name pools).
+        """
+        folded = np.flatnonzero(group < len(self._folds))
+        fold = group[folded]
+        if len(folded) and (fold != fold[0]).any():
+            if self.topic == "telemetry":
+                turns = np.flatnonzero(fold[1:] != fold[:-1]) + 1
+                yield from ((int(group[at[0]]), at) for at in np.split(folded, turns))
+                return
+            if self.topic == "tasks":
+                self.tables["tasks"].assign([events[i].task_id for i in (folded + start).tolist()])
+        for code in range(len(self._folds)):
+            at = folded[fold == code]
+            if len(at):
+                yield code, at
+
+    def _refuse_times(self, columns: Columns, fed: Fed, start: int, group: Byte1) -> Byte1:
+        """Dead-letter what is too far ahead of the clock, and tasks that are too old; their group becomes BAD."""
         if self.clock.time == NEVER:
             return group
-        t = columns.t[start:end]
-        ahead = self.clock.time + self.clock.max_ahead_ms
+        t = columns.t[start : start + len(group)]
+        ahead, past = self.clock.time + self.clock.max_ahead_ms, self.clock.time - self._retain_ms
         wrong = t > ahead
-        past = t <= self.clock.time - self._retain_ms if self.topic == "tasks" else None
-        if past is not None:
-            wrong |= past
+        if self.topic == "tasks":
+            wrong |= t <= past
         if not wrong.any():
             return group
-        wrong[[i - start for i in refused]] = False
+        wrong &= group != BAD
         for i in np.flatnonzero(wrong).tolist():
             event_t = int(t[i])
             if event_t > ahead:
@@ -155,7 +166,7 @@ class Shard:
             else:
                 detail = f"t {event_t} is {self._retain_ms} ms or more behind the clock {self.clock.time}"
                 self._refuse(columns, fed, start + i, "time.past", detail)
-        return np.where(wrong, np.uint8(CLOCK), group)
+        return np.where(wrong, np.uint8(BAD), group)
 
     def _tally(self, columns: Columns, fed: Fed, at: Int1, outcome: Byte1) -> None:
         if not outcome.any():

@@ -6,6 +6,7 @@ each attempt has an identity and a slot of its own, slot 0 the newest attempt, s
 does not show in the row.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -121,29 +122,31 @@ def fold_executor(tables: Tables, events: list[Any], t: Int1) -> Byte1:
     table = tables["tasks"]
     rows = table.assign([e.task_id for e in events])
     attempt = np.array([e.attempt for e in events], np.int64)
-    outcome = np.zeros(len(events), np.uint8)
-    plain = _one_attempt_each(table, rows, attempt)
-    for i in np.flatnonzero(~plain).tolist():  # rare: several attempts of one task in a segment; one by one
-        one = slice(i, i + 1)
-        outcome[one] = _fold_attempts(table, events[one], rows[one], attempt[one], t[one])
-    if plain.all():
+    bounds = _one_attempt_each(rows, attempt)
+    if len(bounds) == 2:
         return _fold_attempts(table, events, rows, attempt, t)
-    some = np.flatnonzero(plain)
-    if len(some):
-        outcome[some] = _fold_attempts(table, [events[i] for i in some], rows[some], attempt[some], t[some])
-    return outcome
+    parts = [slice(start, end) for start, end in pairwise(bounds)]
+    return np.concatenate([_fold_attempts(table, events[p], rows[p], attempt[p], t[p]) for p in parts])
 
 
-def _one_attempt_each(table: Table, rows: Int1, attempt: Int1) -> Bool1:
-    """Which events belong to tasks that have events of just one attempt here, (n,)."""
-    if len(rows) == 1:
-        return np.ones(1, bool)
+def _one_attempt_each(rows: Int1, attempt: Int1) -> list[int]:
+    """Bounds of consecutive parts in which every task has events of just one attempt: [0, ..., n].
+
+    A new attempt moves the one before to another slot, so the two of a moving task are not folded at once.
+    """
+    n = len(rows)
     order = np.argsort(rows, kind="stable")
     r, a = rows[order], attempt[order]
     mixed = (r[1:] == r[:-1]) & (a[1:] != a[:-1])
-    if not mixed.any():
-        return np.ones(len(rows), bool)
-    return ~np.isin(rows, r[1:][mixed])
+    bounds = [0]
+    if mixed.any():
+        latest: dict[int, int] = {}
+        some = np.flatnonzero(np.isin(rows, r[1:][mixed]))
+        for i, row, number in zip(some.tolist(), rows[some].tolist(), attempt[some].tolist(), strict=True):
+            if latest.setdefault(row, number) != number:
+                bounds.append(i)
+                latest = {row: number}
+    return [*bounds, n]
 
 
 def _slots(table: Table, rows: Int1, attempt: Int1) -> Int1:
