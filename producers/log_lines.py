@@ -15,11 +15,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from producers.log_gzip import DamageError, blocks
 from twin.errors import ConfigError, StoreError
 from twin.records import Headers, Records
 
-_BLOCK = 1 << 18  # compressed bytes read at once
-_LONGEST_LINE = 1 << 26
 _DEEPEST = 400  # brackets in a body written verbatim: far below what any JSON reader takes as nesting
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -134,58 +133,6 @@ class LinesPart:
 # -------------------------------------------------------------------------------------------------------- reading
 
 
-class _DamageError(Exception):
-    """The bytes of a part cannot be read on from here."""
-
-
-def _inflated(path: Path) -> Iterator[bytes]:
-    """Yield the inflated bytes of a gzip file; what comes before a damage is yielded before it is raised."""
-    with path.open("rb") as file:
-        inflate = zlib.decompressobj(31)
-        fresh = True  # at the start of a gzip member
-        while block := file.read(_BLOCK):
-            while block:
-                before = inflate.copy()
-                try:
-                    data = inflate.decompress(block)
-                except zlib.error as error:
-                    yield from _up_to_damage(before, block)
-                    raise _DamageError(f"not readable as gzip: {error}") from error
-                yield data
-                block, fresh = inflate.unused_data, inflate.eof
-                if fresh:
-                    inflate = zlib.decompressobj(31)
-        if not file.tell():
-            raise _DamageError("the file is empty, not a gzip file")
-        if not fresh:
-            raise _DamageError("the gzip stream ends early")
-
-
-def _up_to_damage(inflate: "zlib._Decompress", block: bytes) -> Iterator[bytes]:
-    """Yield what a damaged block gives when it is fed byte by byte: zlib throws away the output of a call that fails."""
-    for i in range(len(block)):
-        try:
-            yield inflate.decompress(block[i : i + 1])
-        except zlib.error:
-            return
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    """Yield blocks of whole lines."""
-    rest = b""
-    for piece in _inflated(path):
-        cut = piece.rfind(b"\n") + 1
-        if cut:
-            yield rest + piece[:cut]
-            rest = piece[cut:]
-        else:
-            rest += piece
-        if len(rest) > _LONGEST_LINE:
-            raise _DamageError(f"a line of more than {_LONGEST_LINE} bytes")
-    if rest:
-        yield rest
-
-
 def _parsed(block: bytes, lines_before: int) -> tuple[list[Line], str | None]:
     """The lines of a block up to the first that does not decode, and what is wrong with that one (None: nothing)."""
     try:
@@ -261,7 +208,7 @@ def _checked_lines(path: Path) -> Iterator[list[Line]]:
     count, last = 0, -1
     fault: str | None = None
     try:
-        for block in _blocks(path):
+        for block in blocks(path):
             lines, fault = _parsed(block, count)
             wrong = _first_fault(lines, last)
             if wrong is not None:
@@ -272,7 +219,7 @@ def _checked_lines(path: Path) -> Iterator[list[Line]]:
                 yield lines
             if fault is not None:
                 break
-    except _DamageError as damage:
+    except DamageError as damage:
         fault = f"line {count + 1}: {damage}"
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}") from error

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -92,8 +93,8 @@ def import_dataset(
         findings.warn(f"{CONFIG_FILE if config is None else config.name}: key {key!r} means nothing here")
     begin = settings.t0_ms if start is None else start
     data = _read(folder, settings, begin - 1, findings)
-    finish = _end(data, settings) if end is None else end
-    _check_span(settings, begin, finish)
+    finish, last = _end(data, settings) if end is None else (end, "the given end")
+    _check_span(settings, begin, finish, last)
     timed: list[ev.Event] = [*data.prices, *data.carbon, *data.tasks]
     timed += demand_events(data.requests, settings, begin - 1, finish)
     events = number([*data.static, *_within(timed, begin, finish, findings)])
@@ -184,23 +185,27 @@ def _accounting(config: Config, market: ev.Market | None) -> ev.PolicySet:
     return ev.PolicySet(seq=0, t=0, source=config.name, name="accounting", params=params)
 
 
-def _end(data: _Dataset, config: Config) -> int:
-    """When the last price interval, submission or recorded demand is over. Carbon alone makes no run longer."""
-    ends = [price.end for price in data.prices] + [task.t + 1 for task in data.tasks]
-    ends.append(demand_end(data.requests, config))
+def _end(data: _Dataset, config: Config) -> tuple[int, str]:
+    """When the last price interval, submission or recorded demand is over, and what that is. Carbon makes no run longer."""
+    last_price = max(data.prices, key=attrgetter("end"), default=None)
+    last_task = max(data.tasks, key=attrgetter("t"), default=None)
+    ends = [(demand_end(data.requests, config), "a request")]
+    if last_price is not None:
+        ends.append((last_price.end, f"a price of zone {last_price.zone_id}"))
+    if last_task is not None:
+        ends.append((last_task.t + 1, f"task {last_task.task_id}"))
     return max(ends)
 
 
-def _check_span(config: Config, begin: int, finish: int) -> None:
+def _check_span(config: Config, begin: int, finish: int, last: str) -> None:
+    span = f"from {utc(begin)} to {utc(finish)}"
     if finish <= begin:
-        raise ConfigError(
-            f"dataset {config.name}: nothing from {utc(begin)} to {utc(finish)}: the end must lie after the start"
-        )
+        raise ConfigError(f"dataset {config.name}: nothing {span}: the end must lie after the start")
     windows = (finish - begin) // config.window.length_ms
     if windows > _MOST_WINDOWS:
         raise ConfigError(
-            f"dataset {config.name}: {windows} windows from {utc(begin)} to {utc(finish)}, at most {_MOST_WINDOWS}: "
-            "is a date wrong? else give an end or longer windows"
+            f"dataset {config.name}: {windows} windows {span}, at most {_MOST_WINDOWS}; the last thing is {last}: "
+            "is its date wrong? else give an end or longer windows"
         )
 
 
