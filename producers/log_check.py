@@ -9,11 +9,11 @@ import msgspec
 
 from producers.log import LogReader
 from producers.log_manifest import sha256_of
-from twin.columns import why
+from twin.columns import Decoder
 from twin.errors import ConfigError, StoreError
 from twin.events import Clock
 from twin.records import Record, Records
-from twin.topics import IN_TOPICS, TYPES, decoder
+from twin.topics import IN_TOPICS
 
 UNTYPED = "(no type)"
 
@@ -86,7 +86,7 @@ class _Checker:
         self.partition = partition
         self.part = log.part(topic, partition)
         self.path = log.path / self.part.file
-        self.decode = decoder(topic).decode if topic in {i.topic for i in TYPES.values()} else None
+        self.decoder = Decoder(topic) if topic in IN_TOPICS else None
         self.clock: Clock | None = None
         self.records, self.first_offset, self.next = 0, self.part.first_offset, self.part.first_offset
         self.low: int | None = None
@@ -125,24 +125,14 @@ class _Checker:
         low, high = min(records.times), max(records.times)
         self.low = low if self.low is None else min(self.low, low)
         self.high = high if self.high is None else max(self.high, high)
-        if self.decode is not None:
-            for offset, value in zip(records.offsets, records.values, strict=True):
-                self._body(offset, value)
-
-    def _body(self, offset: int, value: bytes) -> None:
-        try:
-            event = self.decode(value) if self.decode else None
-        except RecursionError:
-            self._count("json.malformed")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._count(why(self.topic, value, error)[0])
-        else:
-            if isinstance(event, Clock):
-                self._tick(offset, event)
-
-    def _count(self, reason: str) -> None:
-        name = f"{self.topic} {reason}"
-        self.found.undecodable[name] = self.found.undecodable.get(name, 0) + 1
+        if self.decoder is None:
+            return
+        chunk = self.decoder.decode(records)
+        for reason, _ in chunk.bad.values():
+            name = f"{self.topic} {reason}"
+            self.found.undecodable[name] = self.found.undecodable.get(name, 0) + 1
+        for at in chunk.clocks:
+            self._tick(records.offsets[at], chunk.events[at])
 
     def _tick(self, offset: int, clock: Clock) -> None:
         before = self.clock
