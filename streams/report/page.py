@@ -46,7 +46,7 @@ def render(data: ReportData) -> str:
     rows = [read_row(policy) for policy in data.policies]
     head = headline(rows)
     main = head.main if head is not None else None
-    script = '(() => {"use strict";\n' + "\n".join(asset(name) for name in SCRIPTS) + "\n})();"
+    script = _script()
     empty = '<p class="none">No policy was run.</p>'
     parts = {
         "csp": "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -64,6 +64,13 @@ def render(data: ReportData) -> str:
         "script": script,
     }
     return re.sub(r"<!--\{(\w+)\}-->", lambda slot: parts[slot[1]], asset("report.html"))
+
+
+def _script() -> str:
+    """Return the page's script in one closure, with the licence of what is not ours."""
+    notice = asset("vendor/uPlot-LICENSE.txt")
+    parts = "\n".join(asset(name) for name in SCRIPTS)
+    return f'/*! uPlot, a part of this script:\n{notice}*/\n(() => {{"use strict";\n{parts}\n}})();'
 
 
 def _span(data: ReportData) -> str:

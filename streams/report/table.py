@@ -63,7 +63,7 @@ def _share(value: Number, _largest: float) -> str:
 
 
 def _amount(value: Number, largest: float) -> str:
-    return fmt.number(value, 0 if largest >= 10_000 else 2)
+    return fmt.number(value, 0 if largest >= 10_000 or value == 0 else 2)
 
 
 def _plain(value: Number, largest: float) -> str:
@@ -133,9 +133,14 @@ def _row(row: Row, main: Row, rows: Sequence[Row], cols: Sequence[Column]) -> st
     kind = ' class="main"' if row is main else "" if equal else ' class="unequal"'
     cells = "".join(_cell(row, main, rows, i, cols) for i in range(len(cols)))
     return (
-        f'<tr{kind}><th scope="row" class="first" data-v="{escape(row.name)}">'
-        f"<span>{escape(row.name)}</span>{tags}</th>{cells}</tr>"
+        f'<tr{kind}><th scope="row" class="first" data-v="{escape(row.name)}">{label(row.name)}{tags}</th>{cells}</tr>'
     )
+
+
+def label(name: str) -> str:
+    """Return a name, allowed to break where it would widen the column too much."""
+    kind = ' class="long"' if len(name) > 24 else ""
+    return f"<span{kind}>{escape(name)}</span>"
 
 
 def _cell(row: Row, main: Row, rows: Sequence[Row], i: int, cols: Sequence[Column]) -> str:
@@ -177,4 +182,4 @@ def _wait_row(row: Row, kinds: Sequence[str]) -> str:
     for kind in kinds:
         spread = row.summary.wait_s.by_kind.get(kind, Spread())
         cells += f'<td class="num open">{fmt.duration(spread.p50)}</td><td class="num">{fmt.duration(spread.p95)}</td>'
-    return f'<tr><th scope="row" class="first">{escape(row.name)}</th>{cells}</tr>'
+    return f'<tr><th scope="row" class="first">{label(row.name)}</th>{cells}</tr>'

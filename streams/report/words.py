@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from streams.report import format as fmt
+from streams.report import table
 from streams.report.compare import Headline, same_work
 from streams.report.data import ReportData
 from streams.report.summary import Number, Row
@@ -13,7 +14,9 @@ def headline_html(head: Headline | None, currency: str) -> str:
     """Return the opening sentence: a saving where work was equal, else both results and no claim."""
     if head is None:
         return "<h1>No policy was run.</h1>"
-    return f"<h1>{_claim(head, currency)}</h1>{_support(head, currency)}{_cheaper(head, currency)}"
+    return (
+        f"<h1>{_claim(head, currency)}</h1>{_support(head, currency)}{_cheaper(head, currency)}{_violated(head.main)}"
+    )
 
 
 def _claim(head: Headline, currency: str) -> str:
@@ -25,12 +28,20 @@ def _claim(head: Headline, currency: str) -> str:
         return f"{name} ran this work for <em>{_money(total, currency)}</em>."
     other = _name(head.baseline)
     if head.saving is None:
-        return f"No saving is claimed: {name} and {other} did not deliver the same share of the work."
+        return f"No saving is claimed: {_why_not(head.main, head.baseline, name, other)}."
     if head.saving == 0:
         return f"{name} cost <em>the same</em> as the best baseline, {other}."
     size = _money(abs(head.saving), currency) if head.fraction is None else fmt.percent(abs(head.fraction))
     side, tone = ("less", "good") if head.saving > 0 else ("more", "bad")
     return f'{name} cost <em class="{tone}">{size} {side}</em> than the best baseline, for the same work.'
+
+
+def _why_not(main: Row, baseline: Row, name: str, other: str) -> str:
+    if main.summary.currency != baseline.summary.currency:
+        return f"{name} and {other} were paid in different currencies"
+    if main.summary.delivered.share is None or baseline.summary.delivered.share is None:
+        return f"how much of the work {name} and {other} delivered is not known for both"
+    return f"{name} and {other} did not deliver the same share of the work"
 
 
 def _support(head: Headline, currency: str) -> str:
@@ -59,6 +70,13 @@ def _cheaper(head: Headline, currency: str) -> str:
         for row in shown
     )
     return f'<p class="note">Cheaper, but other work was delivered, so not compared: {parts}.</p>'
+
+
+def _violated(main: Row) -> str:
+    count = main.summary.violations
+    if not count:
+        return ""
+    return f'<p class="note">{fmt.count(count)} hard constraints were violated in this run.</p>'
 
 
 def _name(row: Row) -> str:
@@ -165,4 +183,4 @@ def _origin(row: Row) -> str:
         f"<td><code>{escape(text)}</code></td>" if text else f'<td class="unknown">{fmt.UNKNOWN}</td>'
         for text in (s.state_sha256, s.decisions_sha256)
     )
-    return f'<tr><th scope="row" class="first">{escape(row.name)}</th>{cells}{hashes}</tr>'
+    return f'<tr><th scope="row" class="first">{table.label(row.name)}</th>{cells}{hashes}</tr>'

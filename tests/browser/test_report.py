@@ -125,6 +125,20 @@ def test_a_narrow_screen_has_no_sideways_scroll(opened: Open, page: str, width: 
     assert logs(driver).console == []
 
 
+def test_long_names_do_not_widen_a_phone(opened: Open, data: ReportData) -> None:
+    long = "price:break_even_h=2,carbon_price_per_t=0.125,hysteresis=0.05"
+    change = msgspec.structs.replace
+    wordy = change(
+        data,
+        title="A-very-long-title-without-a-single-space-in-it-that-nobody-would-write",
+        scenario="scenario-" * 12,
+        policies=[change(policy, name=long + "x" * k) for k, policy in enumerate(data.policies)],
+        run=change(data.run, zones=[change(zone, name=zone.zone + "长" * 30) for zone in data.run.zones]),
+    )
+    driver = opened(render(wordy), width=390)
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
 def test_the_policy_table_sorts_both_ways_and_keeps_unknown_last(opened: Open, data: ReportData) -> None:
     unknown = PolicyResult(name="mystery", summary={"currency": "CNY"})
     driver = opened(render(msgspec.structs.replace(data, policies=[unknown, *data.policies])))
@@ -163,6 +177,7 @@ def test_the_theme_button_repaints_the_plots(opened: Open, page: str) -> None:
 def test_printing_is_light_whatever_the_screen_is(opened: Open, page: str) -> None:
     driver = opened(page, dark=True)
     driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert driver.execute_script("return document.querySelector('#prices-chart canvas').clientWidth") < 980
     assert driver.execute_script("return document.documentElement.dataset.theme") == "light"
     driver.execute_script("dispatchEvent(new Event('afterprint'))")
     assert driver.execute_script("return document.documentElement.dataset.theme") == "dark"

@@ -7,7 +7,7 @@ const intensity = (c) => (isKnown(c.carbon_kg) && c.energy_kwh > 0 ? (1000 * c.c
 function clusterMap() {
   byId("map-text").textContent = mapText();
   if (!placed.length) return none("map-chart", D.clusters.length ? "No cluster of this run has coordinates; the table below lists them." : "No clusters in this run.");
-  const tiers = [...new Set(placed.map((c) => c.tier))].sort();
+  const tiers = tierNames();
   view.tiers = new Set(tiers);
   if (!placed.some((c) => c.energy_kwh > 0)) view.size = "accel";
   const kinds = [["serve", "work served"], ["move", "moves"]].filter(([kind]) => D.flows.some((f) => f.kind === kind));
@@ -19,6 +19,12 @@ function clusterMap() {
     ...(kinds.length ? [switches("Flows", kinds, flip(view.kinds))] : []),
   );
   onWidth("map-chart", paintMap);
+}
+// The three levels from the top down, then any other tier by name.
+function tierNames() {
+  const known = ["national", "regional", "edge"];
+  const rank = (tier) => (known.includes(tier) ? known.indexOf(tier) : known.length);
+  return [...new Set(placed.map((c) => c.tier))].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
 }
 function mapText() {
   const busy = D.clusters.filter((c) => c.tasks_started > 0).length;
@@ -73,7 +79,7 @@ function unknownPattern() {
 }
 function bubbleColors() {
   if (view.color === "tier") {
-    const tiers = [...new Set(placed.map((c) => c.tier))].sort();
+    const tiers = tierNames();
     return { of: (c) => hue(tiers.indexOf(c.tier)), key: tiers.map((tier, i) => make("span", {}, make("i", { style: { background: hue(i) } }), tier)) };
   }
   if (view.color === "carbon") {

@@ -5,7 +5,7 @@ function table(id, caption, columns, rows, sortable = true) {
     sortable ? make("button", { type: "button" }, ...heading(label, unit)) : make("b", {}, ...heading(label, unit)))));
   const body = rows.map((row) => make("tr", {}, ...columns.map(([, , get, show], k) => {
     const value = get(row);
-    if (k === 0) return make("th", { scope: "row", class: "first", "data-v": value }, value);
+    if (k === 0) return make("th", { scope: "row", class: "first", "data-v": value }, make("span", value.length > 24 ? { class: "long" } : {}, value));
     return make("td", { class: `${show ? "num" : ""}${show && !isKnown(value) ? " unknown" : ""}`, "data-v": value ?? "" }, show ? show(value) : value);
   })));
   byId(id).replaceChildren(make("table", { class: sortable ? "grid sortable" : "grid" }, make("caption", { class: "sr" }, caption), make("thead", {}, head), make("tbody", {}, ...body)));

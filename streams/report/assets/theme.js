@@ -33,8 +33,15 @@ function startTheme() {
     chosen = isDark() ? "light" : "dark";
     follow();
   });
-  addEventListener("beforeprint", () => setTheme("light"));
-  addEventListener("afterprint", follow);
+  // The width of paper is set before painting, since plots are as wide as their place is then.
+  addEventListener("beforeprint", () => {
+    root.classList.add("printing");
+    setTheme("light");
+  });
+  addEventListener("afterprint", () => {
+    root.classList.remove("printing");
+    follow();
+  });
   follow();
 }
 

@@ -93,6 +93,7 @@ def test_the_policy_of_the_page_allows_its_own_script_only(data: ReportData) -> 
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
     assert policy is not None
     assert f"script-src 'sha256-{digest}';" in policy[1]
+    assert "Permission is hereby granted" in script[0]
     assert "default-src 'none'" in policy[1]
 
 
@@ -141,6 +142,16 @@ def test_without_equal_work_both_results_are_shown_and_nothing_is_claimed(data: 
     assert "80,000&nbsp;CNY" in html
     assert "less" not in re.sub(r"<[^>]+>", "", html[html.index("<h1>") : html.index("</h1>")])
     assert 'class="delta' not in html
+    unknown = PolicyResult(name="stay", summary=summary_of(90_000.0, None))
+    assert "is not known for both" in render(replace(data, policies=[unknown, policies[1]]))
+    euro = PolicyResult(name="stay", summary=summary_of(90_000.0, 0.99, currency="EUR"))
+    assert "were paid in different currencies" in render(replace(data, policies=[euro, policies[1]]))
+
+
+def test_violations_are_said_beside_the_headline(data: ReportData, summary_of: Build) -> None:
+    broken = PolicyResult(name="price", summary=summary_of(80_000.0, 0.99, violations=3))
+    assert "3 hard constraints were violated" in render(replace(data, policies=[broken]))
+    assert "were violated" not in render(data)
 
 
 def test_a_dearer_run_and_a_run_alone_say_so(data: ReportData, summary_of: Build) -> None:
