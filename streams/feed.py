@@ -1,0 +1,201 @@
+"""One partition of an event log on its way into its shard, in open or closed loop."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from twin import events as ev
+from twin.arrays import Bool1, Int1
+from twin.columns import BAD, CLOCK, Columns, DeadLetter, Decoder
+from twin.records import Records
+from twin.shards.shard import Cut, Shard
+from twin.topics import BY_STRUCT, Role, address
+
+_encode = msgspec.json.encode
+
+
+class EventLog(Protocol):
+    """Where recorded events come from."""
+
+    def partitions(self) -> list[tuple[str, int]]:
+        """Every (topic, partition)."""
+        ...
+
+    def read(self, topic: str, partition: int) -> Iterator[Records]:
+        """The records of one partition, in order."""
+        ...
+
+
+class Batch:
+    """The records of one window of one partition, collected, then decoded columns numbered from the run log's position."""
+
+    def __init__(self) -> None:
+        self.records = Records(0, 0)
+        self.events: list[Any] = []
+        self._groups: list[int] = []
+        self._bad: dict[int, tuple[str, str]] = {}
+
+    def add(self, chunk: Columns, at: list[int]) -> None:
+        """Records ``at`` of a decoded chunk."""
+        if not at:
+            return
+        source, out = chunk.records, self.records
+        for i in at:
+            if i in chunk.bad:
+                self._bad[len(self.events)] = chunk.bad[i]
+            self.events.append(chunk.events[i])
+        out.times.extend(source.times[i] for i in at)
+        out.keys.extend(source.keys[i] for i in at)
+        out.values.extend(source.values[i] for i in at)
+        self._groups.extend(chunk.group[at].tolist())
+        if source.headers:
+            out.headers.extend([()] * (len(out.values) - len(at) - len(out.headers)))
+            out.headers.extend(source.headers[i] for i in at)
+
+    def add_event(self, event: ev.Event, group: int) -> None:
+        """An event of the runtime's own: an answer, a policy, a clock."""
+        key = str(event.partition) if isinstance(event, ev.Clock) else address(event)[1]
+        self.records.times.append(event.t)
+        self.records.keys.append(key.encode())
+        self.records.values.append(_encode(event))
+        self.events.append(event)
+        self._groups.append(group)
+
+    def columns(self, position: int) -> Columns:
+        """All of it, at log position ``position``."""
+        n, out = len(self.events), self.records
+        if out.headers:
+            out.headers.extend([()] * (n - len(out.headers)))
+        out.base, out.next, out.offsets = position, position + n, list(range(position, position + n))
+        group = np.array(self._groups, np.uint8)
+        t = np.array([0 if event is None else event.t for event in self.events], np.int64)
+        return Columns(out, self.events, group, t, np.flatnonzero(group == CLOCK), self._bad)
+
+
+class Feed:
+    """Reads one partition ahead by a chunk and folds it into its shard.
+
+    ``seconds`` is added to by stage; ``on_dead`` gets refused records.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        topic: str,
+        partition: int,
+        seconds: dict[str, float],
+        on_dead: Callable[[list[DeadLetter]], None],
+    ) -> None:
+        self.topic, self.partition = topic, partition
+        self.decoder = Decoder(topic)
+        self.shard = Shard(topic, partition)
+        self.events = 0
+        self._reader = log.read(topic, partition)
+        self._seconds, self._on_dead = seconds, on_dead
+        self._chunk: Columns | None = None
+        self._at = 0
+        self._position = 0
+        self._clocks = 0
+        self._latest: Int1 = np.zeros(0, np.int64)
+        self._keep: Bool1 = np.zeros(0, bool)
+
+    def _load(self) -> bool:
+        """Read and decode the next chunk if this one is used up; False at the end of the log."""
+        while self._chunk is None or self._at == len(self._chunk):
+            began = time.perf_counter()
+            records = next(self._reader, None)
+            read = time.perf_counter()
+            self._seconds["read"] += read - began
+            if records is None:
+                return False
+            self._chunk, self._at = self.decoder.decode(records), 0
+            self._latest = np.maximum.accumulate(np.array(records.times, np.int64))
+            self._keep = np.zeros(0, bool)
+            self._seconds["decode"] += time.perf_counter() - read
+        return True
+
+    def _fold(self, columns: Columns, at: int) -> tuple[int, Cut | None]:
+        began = time.perf_counter()
+        fed = self.shard.feed(columns, at)
+        self._seconds["fold"] += time.perf_counter() - began
+        self.events += fed.position - at
+        if fed.dead:
+            self._on_dead(fed.dead)
+        return fed.position, fed.cut
+
+    # ------------------------------------------------------------------------------------------------ open loop
+
+    def next_cut(self) -> Cut | None:
+        """Fold on to the next cut; None at the end of the log."""
+        while self._load():
+            self._at, cut = self._fold(self._chunk, self._at)  # type: ignore[arg-type]  # loaded
+            if cut is not None:
+                return cut
+        return None
+
+    # ---------------------------------------------------------------------------------------------- closed loop
+
+    def first_clock(self) -> ev.Clock | None:
+        """The first clock of the first chunk; None where there is none."""
+        if not self._load() or self._chunk is None or not len(self._chunk.clocks):
+            return None
+        clock: ev.Clock = self._chunk.events[int(self._chunk.clocks[0])]
+        return clock
+
+    def exhausted(self) -> bool:
+        """Whether nothing that a closed loop keeps is left."""
+        while self._load():
+            self._mark_kept()
+            left = np.flatnonzero(self._keep[self._at :])
+            if len(left):
+                self._at += int(left[0])
+                return False
+            self._at = len(self._keep)
+        return True
+
+    def before(self, to: int) -> Batch:
+        """The records before the first one with a timestamp at or after ``to``, less what a closed loop leaves out."""
+        batch = Batch()
+        while self._load() and self._chunk is not None:
+            self._mark_kept()
+            end = int(np.searchsorted(self._latest, to, side="left"))
+            if end > self._at:
+                batch.add(self._chunk, (np.flatnonzero(self._keep[self._at : end]) + self._at).tolist())
+                self._at = end
+            if end < len(self._chunk):
+                break
+        return batch
+
+    def _mark_kept(self) -> None:
+        if not len(self._keep) and self._chunk is not None:
+            self._keep = np.array([kept_in_closed_loop(event) for event in self._chunk.events], bool)
+
+    def fold_window(self, batch: Batch, answers: list[ev.Event], clock: ev.Clock) -> tuple[Records, Cut | None]:
+        """Fold a window's records, then ``answers``, then ``clock``; returns what goes to the run log, and the cut."""
+        for event in answers:
+            batch.add_event(event, self.decoder.code(type(event)))
+        own = msgspec.structs.replace(clock, partition=self.partition, seq=self._clocks)
+        self._clocks += 1
+        batch.add_event(own, CLOCK)
+        columns = batch.columns(self._position)
+        self._position += len(columns)
+        _, cut = self._fold(columns, 0)
+        return columns.records, cut
+
+
+def kept_in_closed_loop(event: ev.Event | None) -> bool:
+    """Whether a closed loop keeps a recorded event: all but clocks, answers and the recorded dispatch policy.
+
+    None stands for a record that did not decode; it is kept and dead-lettered again.
+    """
+    if event is None:
+        return True
+    if isinstance(event, ev.Clock) or BY_STRUCT[type(event)].role is Role.ANSWER:
+        return False
+    return not (isinstance(event, ev.PolicySet) and event.name == "dispatch")
+
+
+__all__ = ["BAD", "Batch", "EventLog", "Feed", "kept_in_closed_loop"]

@@ -1,0 +1,220 @@
+"""Desired and reported placement of every task, and the state machine that joins them.
+
+Ingest never writes here and nobody but the dispatcher writes the desired side. ``follow`` takes what executors reported
+since the last window; ``decide`` takes what a window decided. Both work on columns aligned with the rows of the task
+shards; a freed row is zeroed.
+
+    state      desired      reported
+    WAITING    nowhere      nowhere
+    ASSIGNED   p            nowhere
+    RUNNING    p            p
+    MOVING     b            a, released once b has started
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from twin.arrays import AnyArray, Bool1, Float1, Int1, Int2
+from twin.mirror import Mirror, MirrorShard
+from twin.shards import tasks as task_shard
+from twin.shards.tasks import DONE_SCALE
+from twin.sites import Sites
+from twin.view import Action, Decisions, State
+
+ACK_WINDOWS = 2
+"""Windows a start may take (besides the transfer) before the task is placed anew."""
+RETRY_WINDOWS = 2
+"""Windows a pool stays barred for a task after a rejection or a lost answer."""
+
+PLACEMENT = np.dtype(
+    [
+        ("state", "<i8"),
+        ("desired", "<i8"),  # pool index + 1, 0: nowhere
+        ("reported", "<i8"),  # pool index + 1 where the newest running attempt runs
+        ("leaving", "<i8"),  # pool index + 1 that an older attempt still holds
+        ("attempt", "<i8"),  # newest attempt decided on or reported
+        ("timeout_at", "<i8"),
+        ("start_at", "<i8"),
+        ("barred", "<i8", (2,)),  # pool index + 1
+        ("barred_until", "<i8", (2,)),
+        ("preempting", "<i8"),
+        ("overridden", "<i8"),  # starts elsewhere than desired
+    ]
+)
+
+
+@dataclass(slots=True)
+class Live:
+    """The live tasks of one shard: their rows, placement rows and where their progress stands.
+
+    ``rows`` is (n,) ascending; ``since`` the start of the running attempt (0: not running); ``done`` the share done by
+    earlier attempts, (n,).
+    """
+
+    shard: MirrorShard
+    rows: Int1
+    since: Int1
+    done: Float1
+
+
+class Placement:
+    """The placement part of the carry."""
+
+    def __init__(self, partitions: int) -> None:
+        self.tasks: list[AnyArray] = [np.zeros(64, PLACEMENT) for _ in range(partitions)]
+        self._counts = [0] * partitions
+        self._pools: dict[int, tuple[tuple[int, int, int], Int2]] = {}
+
+    def follow(self, mirror: Mirror, sites: Sites, *, effective_at: int, window_ms: int) -> list[Live]:
+        """Bring every live task up to what was reported; returns the live tasks by shard."""
+        return [self._follow(shard, sites, effective_at, window_ms) for shard in mirror.of("tasks")]
+
+    def _follow(self, shard: MirrorShard, sites: Sites, now: int, window_ms: int) -> Live:
+        table = shard.tables["tasks"]
+        mine = self._room(shard.partition, table.count)
+        self._counts[shard.partition] = table.count
+        if shard.released.get("tasks"):
+            mine[shard.released["tasks"]] = np.zeros((), PLACEMENT)
+        known = np.flatnonzero((table.live()["submitted"] > 0) & (mine["state"][: table.count] != State.DONE))
+        rows = table.rows[known]
+        task = mine[known]
+        over = task_shard.done(rows, table.texts["reason"].names)
+        runs = _Runs(rows["run"], self._pool_lut(shard, sites), table.texts["reason"].names)
+        _transition(task, runs, now, window_ms)
+        task["state"][over] = State.DONE
+        for side in ("desired", "reported", "leaving"):
+            task[side][over] = 0
+        mine[known] = task
+        keep = ~over
+        since = np.where(task["reported"] > 0, runs.since, 0)
+        return Live(shard, known[keep], since[keep], _done_before(rows, runs)[keep])
+
+    def _room(self, partition: int, count: int) -> AnyArray:
+        mine = self.tasks[partition]
+        if len(mine) < count:
+            bigger = np.zeros(max(count, 2 * len(mine)), PLACEMENT)
+            bigger[: len(mine)] = mine
+            self.tasks[partition] = mine = bigger
+        return mine
+
+    def _pool_lut(self, shard: MirrorShard, sites: Sites) -> Int2:
+        """(cluster code, pool code) → pool index + 1, 0 for places nobody registered."""
+        texts = shard.tables["tasks"].texts
+        clusters, pools = texts["cluster"].names, texts["pool"].names
+        key = (len(clusters), len(pools), sites.version)
+        cached = self._pools.get(shard.partition)
+        if cached is None or cached[0] != key:
+            lut = np.array([[sites.pool_index(c, p) + 1 for p in pools] for c in clusters], np.int64)
+            self._pools[shard.partition] = cached = (key, lut)
+        return cached[1]
+
+    def decide(
+        self, live: list[Live], decisions: Decisions, *, effective_at: int, window_ms: int, transfer_s: Float1
+    ) -> None:
+        """Write what a window decided. ``transfer_s`` is (K,), the state transfer of each decision."""
+        starts = np.cumsum([0, *(len(part.rows) for part in live)])
+        for part, first, end in zip(live, starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+            mask = (decisions.task >= first) & (decisions.task < end)
+            if mask.any():
+                at = part.rows[decisions.task[mask] - first]
+                self._decide(
+                    self.tasks[part.shard.partition],
+                    at,
+                    decisions.action[mask],
+                    decisions.pool[mask] + 1,
+                    decisions.start_at[mask],
+                    effective_at + ACK_WINDOWS * window_ms + (transfer_s[mask] * 1000).astype(np.int64),
+                )
+
+    @staticmethod
+    def _decide(mine: AnyArray, at: Int1, action: AnyArray, pool: Int1, start_at: Int1, timeout_at: Int1) -> None:
+        task = mine[at]
+        goes = (action == Action.PLACE) | (action == Action.MOVE)
+        task["attempt"] += goes
+        task["desired"] = np.where(goes, pool, task["desired"])
+        task["timeout_at"] = np.where(goes, np.maximum(timeout_at, start_at), task["timeout_at"])
+        running = task["reported"] > 0
+        task["state"] = np.where(goes, np.where(running, State.MOVING, State.ASSIGNED), task["state"])
+        task["start_at"] = np.where(action == Action.DEFER, start_at, np.where(goes, 0, task["start_at"]))
+        stops = action == Action.PREEMPT
+        task["preempting"] = np.where(stops & running, 1, np.where(goes, 0, task["preempting"]))
+        drop = stops & ~running
+        task["state"][drop], task["desired"][drop] = State.WAITING, 0
+        mine[at] = task
+
+    def sha(self) -> bytes:
+        """Hash of all placements, over the rows that are in use or were."""
+        sha = hashlib.sha256()
+        for part, count in zip(self.tasks, self._counts, strict=True):
+            sha.update(part[:count].tobytes())
+        return sha.digest()
+
+
+class _Runs:
+    """The latest two attempts of n tasks as columns, (n, 2): newest first."""
+
+    def __init__(self, run: AnyArray, lut: Int2, reasons: list[str]) -> None:
+        self.attempt = run["attempt"]
+        started = run["started"] > 0
+        failed = run["failed"] > 0
+        rejected = reasons.index("rejected") if "rejected" in reasons else -1
+        ended = (run["released"] > 0) | (run["finished"] > 0) | failed
+        self.runs = started & ~ended
+        self.pool = np.where(self.runs, lut[run["cluster"], run["pool"]], 0)
+        self.failed = failed
+        self.rejected = failed & (run["reason"] == rejected)
+        self.released = run["released"] > 0
+        self.done = run["done"]
+        self.since = np.where(
+            self.runs[:, 0], run["started_at"][:, 0], np.where(self.runs[:, 1], run["started_at"][:, 1], 0)
+        )
+
+
+def _done_before(rows: AnyArray, runs: _Runs) -> Float1:
+    """Share of the task that is done apart from the running attempt's own time, (n,)."""
+    kept = np.where(rows["interruptible"] | rows["movable"], runs.done.max(axis=1, initial=0), 0)
+    return kept / DONE_SCALE
+
+
+def _transition(task: AnyArray, runs: _Runs, now: int, window_ms: int) -> None:
+    """The table of semantics "Placement" on n tasks at once."""
+    newest = runs.attempt[:, 0]
+    ahead = newest > task["attempt"]  # an executor is ahead of what was decided: it is right
+    task["attempt"] = np.maximum(task["attempt"], newest)
+    current = newest == task["attempt"]
+    runs_new = current & runs.runs[:, 0]
+    older = np.where(current, runs.pool[:, 1], np.where(runs.runs[:, 0], runs.pool[:, 0], runs.pool[:, 1]))
+    older_runs = np.where(current, runs.runs[:, 1], runs.runs.any(axis=1))
+
+    elsewhere = runs_new & (runs.pool[:, 0] != task["desired"])
+    task["overridden"] += elsewhere
+    task["desired"] = np.where(runs_new, runs.pool[:, 0], task["desired"])
+    task["state"] = np.where(runs_new, State.RUNNING, task["state"])
+
+    refused = current & runs.rejected[:, 0] & np.isin(task["state"], (State.ASSIGNED, State.MOVING))
+    lost = ~runs_new & ~refused & (now >= task["timeout_at"]) & np.isin(task["state"], (State.ASSIGNED, State.MOVING))
+    _bar(task, refused | lost, now + RETRY_WINDOWS * window_ms)
+    back = (refused | lost) & older_runs
+    task["desired"] = np.where(back, older, np.where(refused | lost, 0, task["desired"]))
+    task["state"] = np.where(back, State.RUNNING, np.where(refused | lost, State.WAITING, task["state"]))
+
+    stopped = ~runs_new & ~older_runs & np.isin(task["state"], (State.RUNNING, State.MOVING))
+    handed_over = stopped & (task["state"] == State.MOVING) & ~runs.failed.any(axis=1)  # b has yet to say that it runs
+    ends = (stopped & ~handed_over) | (ahead & ~runs_new & ~older_runs)
+    task["desired"] = np.where(ends, 0, task["desired"])
+    task["state"] = np.where(ends, State.WAITING, np.where(handed_over, State.ASSIGNED, task["state"]))
+    task["preempting"] = np.where(ends, 0, task["preempting"])
+
+    task["reported"] = np.where(runs_new, runs.pool[:, 0], np.where(older_runs, older, 0))
+    task["leaving"] = np.where(runs_new & older_runs, older, 0)
+
+
+def _bar(task: AnyArray, mask: Bool1, until: int) -> None:
+    """Bar the desired pool; the younger of the two bars stays."""
+    if mask.any():
+        task["barred"][mask, 1] = task["barred"][mask, 0]
+        task["barred_until"][mask, 1] = task["barred_until"][mask, 0]
+        task["barred"][mask, 0] = task["desired"][mask]
+        task["barred_until"][mask, 0] = until

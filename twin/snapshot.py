@@ -1,0 +1,309 @@
+"""A snapshot becomes a view: the mirror's tables, the desired placement and the prices joined into columns."""
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from twin.arrays import AnyArray, Bool1, Bool2, Byte1, Float1, Float2, Int1
+from twin.energy.curves import Curves
+from twin.ids import Texts
+from twin.mirror import Mirror, MirrorShard
+from twin.placement import Live, Placement
+from twin.sites import Columns, Sites
+from twin.view import ACCELERATORS, CPU_CORES, Clusters, Network, Pools, Rates, Services, State, Tasks, View
+
+FAR = 2**62
+"""Deadline of tasks without one, ms."""
+LEAST_OCCUPANCY = 1 / 1024
+"""So that a task of no length still takes part in capacity."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What decides where a task may run, whatever its size: the key of a row of ``View.allowed``."""
+
+    compatible: str
+    residency: str
+    accelerators: bool
+
+
+class ViewBuilder:
+    """Builds views; caches what only changes with the inventory."""
+
+    def __init__(self, sites: Sites) -> None:
+        self._sites = sites
+        self._shapes: dict[_Shape, int] = {}
+        self._allowed: Bool2 = np.zeros((0, 0), bool)
+        self._allowed_version = -1
+        self._models: dict[str, int] = {}
+
+    def build(
+        self,
+        mirror: Mirror,
+        placement: Placement,
+        live: list[Live],
+        curves: Curves,
+        splits: dict[str, Float1],
+        *,
+        window: int,
+        effective_at: int,
+        window_ms: int,
+        market: str,
+        rates: Rates,
+    ) -> View:
+        """The view at the end of ``window``. ``splits`` is the split of services decided last, tokens/s per pool."""
+        sites, columns = self._sites, self._sites.refresh(mirror)
+        tasks, leaving = self._tasks(placement, live, effective_at, window_ms)
+        services = self._services(mirror, columns, splits, effective_at)
+        used, power_kw = _committed(tasks, leaving, columns)
+        throughput = _throughput(columns, services.models)
+        served, served_kw = _served(services, columns, throughput)
+        price, known = curves.prices_at(columns.zone, effective_at, market)
+        cap_it = columns.cap_kw / columns.pue
+        return View(
+            window_end=window,
+            effective_at=effective_at,
+            window_ms=window_ms,
+            pools=Pools(
+                ids=columns.pool_ids,
+                cluster=columns.cluster,
+                capacity=columns.capacity,
+                free=columns.capacity - used - served - _foreign(tasks, columns),
+                open=columns.open,
+                holds=columns.holds,
+                model=np.array([-1 if not m else self._model(m) for m in columns.model], np.int64),
+                w_per_accelerator=columns.w_per_accelerator,
+                w_per_core=columns.w_per_core,
+                tokens_per_s=throughput,
+            ),
+            clusters=Clusters(
+                ids=columns.cluster_ids,
+                zone=columns.zone,
+                node=columns.node,
+                pue=columns.pue,
+                price_per_mwh=price,
+                price_known=known,
+                carbon_g_per_kwh=curves.carbon_at(columns.zone, effective_at),
+                power_cap_kw=columns.cap_kw,
+                idle_kw=columns.idle_kw,
+                power_free_kw=cap_it - columns.idle_kw - power_kw - served_kw,
+                tier=columns.tier,
+            ),
+            tasks=tasks,
+            network=Network(
+                nodes=sites.nodes.names,
+                rtt_ms=sites.rtt_ms,
+                fee_per_gb=sites.fee_per_gb,
+                fee_known=sites.fee_known,
+                available_mbps=sites.mbps,
+            ),
+            services=services,
+            allowed=self._allow(columns),
+            rates=rates,
+        )
+
+    # --------------------------------------------------------------------------------------------------- tasks
+
+    def _tasks(
+        self, placement: Placement, live: list[Live], now: int, window_ms: int
+    ) -> tuple[Tasks, Int1]:
+        parts = [self._part(part, placement.tasks[part.shard.partition][part.rows], now, window_ms) for part in live]
+        ids = [name for part in live for name in _names(part)]
+
+        def join(name: str) -> AnyArray:
+            return np.concatenate([part[name] for part in parts])
+
+        names = [name for name in Tasks.__dataclass_fields__ if name != "ids"]
+        return Tasks(ids=ids, **{name: join(name) for name in names}), join("leaving")
+
+    def _part(self, part: Live, task: AnyArray, now: int, window_ms: int) -> dict[str, AnyArray]:
+        table = part.shard.tables["tasks"]
+        rows = table.rows[part.rows]
+        duration_s = rows["est_duration_s"]
+        ran_s = np.where(part.since > 0, (now - part.since) / 1000, 0.0)
+        accelerators, cores = rows["accelerators"].astype(np.float64), rows["cpu_cores"]
+        barred = np.where(task["barred_until"] > now, task["barred"], 0) - 1
+        return {
+            "state": task["state"].astype(np.uint8),
+            "desired": task["desired"] - 1,
+            "reported": task["reported"] - 1,
+            "leaving": task["leaving"] - 1,
+            "attempt": task["attempt"],
+            "request": np.stack((accelerators, cores, rows["mem_gib"]), axis=1),
+            "occupancy": np.clip(duration_s * 1000 / window_ms, LEAST_OCCUPANCY, 1.0),
+            "power_w": rows["power_w"],
+            "shape": self._shape(rows, table.texts["compatible"], table.texts["residency"]),
+            "origin": self._nodes(table.texts["origin"])[rows["origin"]],
+            "latency_ms": np.where(np.isnan(rows["latency_ms"]), np.inf, rows["latency_ms"]),
+            "priority": rows["priority"].astype(np.int64),
+            "kind": rows["kind"].astype(np.int64),
+            "submitted_at": rows["submitted_at"],
+            "earliest_start": np.maximum(rows["earliest_start"], task["start_at"]),
+            "deadline": np.where(rows["deadline"] > 0, rows["deadline"], FAR),
+            "remaining_s": np.maximum(duration_s * (1 - part.done) - ran_s, 0.0),
+            "data_in_gb": rows["data_in_gb"],
+            "data_rate_gbph": rows["data_rate_gbph"],
+            "state_gb": rows["state_gb"],
+            "movable": rows["movable"] > 0,
+            "interruptible": rows["interruptible"] > 0,
+            "checkpoint_s": rows["checkpoint_s"],
+            "barred": barred,
+        }
+
+    def _nodes(self, texts: Texts) -> Int1:
+        return np.array([self._sites.nodes.add(name) for name in texts.names], np.int64)
+
+    def _shape(self, rows: AnyArray, compatible: Texts, residency: Texts) -> Int1:
+        """Row of ``allowed`` per task; new shapes are appended."""
+        needs = rows["accelerators"] > 0
+        key = (rows["compatible"].astype(np.int64) * len(residency.names) + rows["residency"]) * 2 + needs
+        unique, inverse = np.unique(key, return_inverse=True)
+        codes = [
+            self._shapes.setdefault(
+                _Shape(
+                    compatible.names[k // 2 // len(residency.names)],
+                    residency.names[k // 2 % len(residency.names)],
+                    k % 2 > 0,
+                ),
+                len(self._shapes),
+            )
+            for k in unique.tolist()
+        ]
+        return np.array(codes, np.int64)[inverse.reshape(-1)] if codes else np.zeros(0, np.int64)
+
+    def _allow(self, columns: Columns) -> Bool2:
+        """Shapes × pools, recomputed when the inventory has changed or a shape is new."""
+        if self._allowed_version != self._sites.version or len(self._allowed) != len(self._shapes):
+            self._allowed_version = self._sites.version
+            rows = [_permitted(shape, columns) for shape in self._shapes]
+            self._allowed = np.array(rows, bool).reshape(len(rows), len(columns.pool_ids))
+        return self._allowed
+
+    # ------------------------------------------------------------------------------------------------ services
+
+    def _model(self, name: str) -> int:
+        return self._models.setdefault(name, len(self._models))
+
+    def _services(self, mirror: Mirror, columns: Columns, splits: dict[str, Float1], now: int) -> Services:
+        wanted: dict[str, tuple[int, str, float, float]] = {}
+        for shard in mirror.of("services"):
+            self._read_demand(shard, now, wanted)
+        keys = tuple(sorted(wanted))
+        models: dict[str, int] = {}
+        for key in keys:
+            models.setdefault(wanted[key][1], len(models))
+        pools = len(columns.pool_ids)
+        split = np.zeros((len(keys), pools))
+        for d, key in enumerate(keys):
+            before = splits.get(key)
+            if before is not None:
+                split[d, : len(before)] = before
+        return Services(
+            keys=keys,
+            origin=np.array([wanted[key][0] for key in keys], np.int64),
+            model=np.array([models[wanted[key][1]] for key in keys], np.int64),
+            tokens_per_s=np.array([wanted[key][2] for key in keys], np.float64),
+            latency_ms=np.array([wanted[key][3] for key in keys], np.float64),
+            split=split,
+            models=tuple(models),
+        )
+
+    def _read_demand(self, shard: MirrorShard, now: int, wanted: dict[str, tuple[int, str, float, float]]) -> None:
+        table = shard.tables["demand"]
+        live = table.live()
+        at = np.flatnonzero((live["applied"] > 0) & (live["start"] <= now) & (now < live["end"]))
+        services, origins, models = (table.texts[name].names for name in ("service", "origin", "model"))
+        for row in at.tolist():
+            cell = live[row]
+            origin = origins[cell["origin"]]
+            limit = float(cell["latency_ms"])
+            wanted[f"{services[cell['service']]}@{origin}"] = (
+                self._sites.nodes.add(origin),
+                models[cell["model"]],
+                float(cell["tokens_out_per_s"]),
+                np.inf if np.isnan(limit) else limit,
+            )
+
+
+def _names(part: Live) -> list[str]:
+    names = part.shard.tables["tasks"].ids.names
+    return [names[row] or "" for row in part.rows.tolist()]
+
+
+def _permitted(shape: _Shape, columns: Columns) -> Bool1:
+    """Pools that a shape may use: accelerator model, residency (zone, province or label), accelerators at all."""
+    ok = np.ones(len(columns.pool_ids), bool)
+    if shape.accelerators:
+        ok &= columns.capacity[:, ACCELERATORS] > 0
+    if shape.compatible:
+        models = set(msgspec.json.decode(shape.compatible))
+        ok &= np.array([model in models for model in columns.model], bool)
+    if shape.residency:
+        places = set(msgspec.json.decode(shape.residency))
+        inside = [
+            zone in places or province in places or bool(places & labels)
+            for zone, province, labels in zip(columns.zone, columns.province, columns.labels, strict=True)
+        ]
+        ok &= np.array(inside, bool)[columns.cluster]
+    return ok
+
+
+def task_kw(tasks: Tasks, columns: Columns | Pools, at: Int1, pool: Int1) -> Float1:
+    """IT kW of tasks ``at`` on ``pool``, both (n,)."""
+    request = tasks.request[at]
+    watts = (
+        request[:, ACCELERATORS] * columns.w_per_accelerator[pool] + request[:, CPU_CORES] * columns.w_per_core[pool]
+    )
+    own = tasks.power_w[at]
+    return np.where(np.isnan(own), watts, own) / 1000
+
+
+def _committed(tasks: Tasks, leaving: Int1, columns: Columns) -> tuple[Float2, Float1]:
+    """Use per pool (P, 3) and IT kW per cluster (C,) of the union of desired and reported places."""
+    pools, clusters = len(columns.pool_ids), len(columns.cluster_ids)
+    used, kw = np.zeros((pools, 3)), np.zeros(clusters)
+    sides = (tasks.desired, np.where(tasks.reported == tasks.desired, -1, tasks.reported))
+    both = (leaving == tasks.desired) | (leaving == tasks.reported)
+    for side in (*sides, np.where(both, -1, leaving)):
+        at = np.flatnonzero(side >= 0)
+        if not len(at):
+            continue
+        pool, share = side[at], tasks.occupancy[at]
+        for r in range(3):
+            used[:, r] += np.bincount(pool, tasks.request[at, r] * share, pools)
+        kw += np.bincount(columns.cluster[pool], task_kw(tasks, columns, at, pool) * share, clusters)
+    return used, kw
+
+
+def _throughput(columns: Columns, models: tuple[str, ...]) -> Float2:
+    """Tokens per second of one accelerator, (P, K); 0: the pool cannot serve the model."""
+    rows = [[tokens.get(model, 0.0) for model in models] for tokens in columns.tokens]
+    return np.array(rows, np.float64).reshape(len(columns.pool_ids), len(models))
+
+
+def _served(services: Services, columns: Columns, throughput: Float2) -> tuple[Float2, Float1]:
+    """Accelerators per pool (P, 3) and IT kW per cluster (C,) that the split of services holds."""
+    used = np.zeros((len(columns.pool_ids), 3))
+    for d in range(len(services.keys)):
+        rate = throughput[:, services.model[d]]
+        used[:, ACCELERATORS] += np.where(rate > 0, services.split[d] / np.where(rate > 0, rate, 1), 0)
+    kw = used[:, ACCELERATORS] * columns.w_per_accelerator / 1000
+    return used, np.bincount(columns.cluster, kw, len(columns.cluster_ids)).astype(np.float64)
+
+
+def _foreign(tasks: Tasks, columns: Columns) -> Float2:
+    """Accelerators that pools report allocated beyond our own running tasks, (P, 3), never below 0."""
+    foreign = np.zeros((len(columns.pool_ids), 3))
+    metered = ~np.isnan(columns.allocated)
+    if metered.any():
+        at = np.flatnonzero(tasks.reported >= 0)
+        ours = np.bincount(tasks.reported[at], tasks.request[at, ACCELERATORS], len(columns.pool_ids))
+        foreign[:, ACCELERATORS] = np.where(metered, np.maximum(columns.allocated - ours, 0), 0)
+    return foreign
+
+
+def counts(state: Byte1) -> dict[str, int]:
+    """How many live tasks are in each state."""
+    n = np.bincount(state, minlength=len(State))
+    return {each.name.lower(): int(n[each]) for each in State if each is not State.DONE}
