@@ -322,8 +322,8 @@ def test_progress_is_cumulative_and_energy_is_power_times_time(world: World) -> 
 def rushes(draw: st.DrawFn) -> tuple[ev.ClusterRegistered, list[ev.TaskSubmitted], list[Decision]]:
     """One pool, many tasks, each placed once."""
     site = draw(clusters())["c"]
-    tasks = [draw(task(f"t{i}")) for i in range(draw(st.integers(1, 14)))]
-    places = [place(one.task_id, 1, "place", ("c", "p"), t=draw(seconds) * 1000) for one in tasks]
+    tasks = [draw(task(f"t{i}")) for i in range(draw(st.integers(4, 14)))]
+    places = [place(one.task_id, 1, "place", ("c", "p"), t=draw(st.integers(0, 10)) * 1000) for one in tasks]
     return site, tasks, sorted(places, key=lambda one: one.t)
 
 

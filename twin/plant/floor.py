@@ -6,6 +6,7 @@ from typing import Final
 from twin import events as ev
 from twin.plant.agenda import FINISH, READY, Agenda
 from twin.plant.answers import Answers
+from twin.plant.line import Item
 from twin.plant.parts import Cluster, Entry, Pool, Run, Task
 from twin.plant.serving import Demand, grant
 
@@ -152,16 +153,26 @@ class Floor:
     def _start_what_fits(self, t: int, cluster: Cluster) -> None:
         """One walk along the queues of ``cluster`` as one, in their order.
 
-        Under a power cap every pool is looked at, since a start in one takes what another waits for.
+        Under a power cap every pool is looked at, since a start in one takes what another waits for; of a pool where
+        nothing can start only the first in line, who may keep power.
         """
-        capped, pools = cluster.capped, []
+        capped, pools, heads = cluster.capped, [], []
         for pool in cluster.pools.values():
-            if pool.line.items and (pool.stirred or capped) and pool.may_start():
-                pools.append(pool)
+            items = pool.line.items
+            if items and (pool.stirred or capped):
+                if pool.may_start():
+                    pools.append(pool)
+                elif capped:
+                    heads.append(items[0])
             pool.stirred = False
-        if not pools:
-            return
-        line = pools[0].line.items[:] if len(pools) == 1 else sorted(chain.from_iterable(p.line.items for p in pools))
+        if pools:
+            one = len(pools) == 1 and not heads
+            self._walk(
+                t, pools[0].line.items[:] if one else sorted(chain(heads, *(p.line.items for p in pools))), pools
+            )
+
+    def _walk(self, t: int, line: list[Item[Entry]], pools: list[Pool]) -> None:
+        """Start what fits of ``line``; ``pools`` are those where anything may."""
         idle, shut = set(pools), set[Pool]()
         for *_, entry in line:
             pool = entry.pool
@@ -177,7 +188,7 @@ class Floor:
             elif entry.lacks_only_power():
                 return
             shut.add(pool)
-            if len(shut) == len(pools):
+            if shut.issuperset(pools):
                 break
         for pool in idle:
             pool.line.tighten()

@@ -8,6 +8,8 @@ Need = tuple[int, int, int, int]
 """Accelerators, cores, GiB of memory, watts of IT power; all in millionths."""
 Key = tuple[int, int, int]
 """(-priority, ready since, number): no two are equal."""
+Item = tuple[int, int, int, Need, E]
+"""A key, what is needed, and the entry itself; sorted by the key, since no two are equal."""
 
 ENDLESS = 1 << 100
 NOTHING: Need = (-ENDLESS, -ENDLESS, -ENDLESS, -ENDLESS)
@@ -20,7 +22,7 @@ class Line(Generic[E]):
     __slots__ = ("_tight", "items", "least")
 
     def __init__(self) -> None:
-        self.items: list[tuple[int, int, int, Need, E]] = []
+        self.items: list[Item[E]] = []
         self.least: Need = (ENDLESS, ENDLESS, ENDLESS, ENDLESS)
         self._tight = True
 

@@ -34,7 +34,8 @@ class Plant:
 
     Queues are first come first served within priority, with backfill: what has no room is passed by what has, until it
     has waited for ``floor.PATIENCE_MS``; from then on nothing behind it starts in its pool (in its cluster, where it
-    lacks nothing but power) before it does. What the working part of its pool could never hold keeps no room.
+    lacks nothing but power) before it does. What the working part of its pool could never hold keeps no room, nor does
+    what still runs elsewhere.
 
     Args:
         reject: share of places that are refused: those whose crc32 of ``task_id|cluster_id``, as a fraction of 2**32, is

@@ -91,6 +91,28 @@ def test_a_task_may_move_within_a_full_cluster(w: W) -> None:
     assert w.story(w.tell(*told))[1:3] == [(60, "released", "x", 1, "a"), (60, "started", "x", 2, "a")]
 
 
+def test_a_task_may_be_started_anew_in_a_full_pool(w: W) -> None:
+    told = [w.cluster(power_cap_kw=1.0), w.task(power_w=1000, cores=16, gpus=8, mem=64), w.place("x", t=0)]
+    assert w.story(w.tell(*told, w.move("x", "a", t=60)))[1:] == [
+        (60, "released", "x", 1, "a"),
+        (60, "started", "x", 2, "a"),
+        (100, "finished", "x", 2, "a"),
+    ]
+
+
+def test_a_running_task_keeps_no_room_where_it_goes(w: W) -> None:
+    told = [w.cluster(), w.cluster("b"), w.task("x", lasts=5000, cores=10), w.task("now", lasts=2000, cores=10)]
+    places = [w.place("x", t=0), w.place("now", "b", t=0), w.move("x", "b", t=1), w.place("late", "b", t=1500)]
+    answers = w.tell(*told, w.task("late", cores=6), *places)
+    assert (1500, "started", "late", 1, "b") in w.story(answers)
+
+
+def test_the_earliest_start_is_no_matter_of_a_move(w: W) -> None:
+    told = [w.cluster(), w.cluster("b"), w.task(seq=0), w.place("x", t=0), w.move("x", "b", t=60)]
+    again = w.task(seq=1, t=30_000, earliest_start=90_000)
+    assert w.story(w.tell(*told, again))[1][:2] == (60, "released")
+
+
 def test_a_newer_move_replaces_one_under_way(w: W) -> None:
     told = [
         w.cluster(),

@@ -84,6 +84,31 @@ def test_a_task_that_a_broken_pool_cannot_hold_keeps_no_room(w: W) -> None:
     assert sum(line[1] == "finished" for line in story) == 40
 
 
+def test_what_waited_behind_kept_room_starts_when_its_keeper_leaves(w: W) -> None:
+    patience_s = PATIENCE_MS // 1000
+    told = [w.task("now", lasts=2000, cores=10), w.task("large", cores=16), w.task("small", lasts=10, cores=6)]
+    places = [w.place("now", t=0), w.place("large", t=1), w.place("small", t=patience_s + 50)]
+    cancelled = ev.TaskCancelled(seq=1, t=(patience_s + 70) * 1000, task_id="large")
+    answers = w.tell(w.cluster(), *told, *places, cancelled)
+    assert w.story(answers)[1][:3] == (patience_s + 70, "started", "small")
+
+
+def test_power_is_kept_for_a_patient_task_in_all_pools_of_its_cluster(w: W) -> None:
+    patience_s = PATIENCE_MS // 1000
+    site = w.cluster(pools=[w.pool("p"), w.pool("q")], power_cap_kw=2.0)
+    told = [
+        w.task("now", lasts=2000, power_w=1500),
+        w.task("large", lasts=10, power_w=1000),
+        w.task("small", power_w=500),
+    ]
+    places = [w.place("now", "a/p", t=0), w.place("large", "a/p", t=1), w.place("small", "a/q", t=patience_s + 50)]
+    assert [line[:3] for line in w.story(w.tell(site, *told, *places)) if line[1] == "started"] == [
+        (0, "started", "now"),
+        (2000, "started", "large"),
+        (2000, "started", "small"),
+    ]
+
+
 def test_earliest_start_and_the_decision_hold_a_task_back(w: W) -> None:
     told = [w.cluster(), w.task("x", earliest_start=70_000), w.task("y")]
     answers = w.tell(*told, w.place("x", t=10), w.place("y", t=10, start_at=90_000))
