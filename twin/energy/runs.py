@@ -5,42 +5,22 @@ what has been booked is then taken back or caught up. A run whose task or cluste
 """
 
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 
 from twin.arrays import AnyArray, Bool1, Int1
+from twin.energy.facts import Facts, first_end, gather, joined
 from twin.energy.fees import Fees
-from twin.energy.fixed import FOREVER, MILLION, to_fixed
+from twin.energy.fixed import MILLION, to_fixed
 from twin.energy.fleet import Fleet
 from twin.energy.follow import Reader, Translation
 from twin.energy.meters import Meters
 from twin.energy.power import task_it_w
 from twin.energy.settle import Bookings, Jobs, Kind, payments
-from twin.mirror import Mirror, MirrorShard
-from twin.shards.table import Table
-from twin.shards.tasks import ENDS
+from twin.mirror import Mirror
 
 SLOTS = 2
 _NO_ROWS = np.zeros(0, np.int64)
-_LATEST = 1 << 62
-
-
-@dataclass(frozen=True, slots=True)
-class _Reported:
-    """Runs of one shard as reported: meter, row, slot, start event (sequence number plus one), its time and cluster."""
-
-    cells: Int1
-    row: Int1
-    slot: Int1
-    stated: Int1
-    start: Int1
-    cluster: Int1
-
-    def some(self, at: Int1) -> "_Reported":
-        """Those ``at`` (indices)."""
-        columns = (self.cells, self.row, self.slot, self.stated, self.start, self.cluster)
-        return _Reported(*(column[at] for column in columns))
 
 
 class Runs:
@@ -63,58 +43,75 @@ class Runs:
 
     def read(self, mirror: Mirror, *, rates_changed: bool) -> None:
         """Follow the task shards. ``rates_changed``: power or fees may differ for all that runs."""
+        found: list[tuple[int, Int1]] = []
         for shard in mirror.of("tasks"):
             rows = self._reader.rows(shard)
             held = self.held.get(shard.partition, _NO_ROWS)
             if len(held):
                 rows = np.union1d(rows, held)
+            self.meters.fit(shard.partition, shard.tables["tasks"].count)
             if len(rows):
-                self._read(shard, rows)
-            if rates_changed:
-                self._rate(shard, self.meters.active_of(shard.partition))
+                found.append((shard.partition, rows))
+        self.held = {}
+        if found:
+            facts = self._gather(mirror, found)
+            changed = [self._reader.renamed(mirror.shards["tasks", p], rows) for p, rows in found]
+            self._read(facts, np.concatenate(changed))
+        if rates_changed:
+            cells = np.flatnonzero(self.meters.active)
+            of = self.meters.partition[cells]
+            parts = [(int(p), self.meters.row[cells[of == p]]) for p in np.flatnonzero(np.bincount(of))]
+            if parts:
+                self._rate(self._gather(mirror, parts), np.arange(len(cells)), cells)
 
-    # -------------------------------------------------------------------------------------------------- one shard
+    def _gather(self, mirror: Mirror, parts: list[tuple[int, Int1]]) -> Facts:
+        """Facts of some rows of some partitions."""
+        facts = []
+        for partition, rows in parts:
+            cell = self.meters.cells(partition, rows)
+            facts.append(gather(mirror.shards["tasks", partition], rows, cell, self._fleet, self._codes))
+        self._fleet.fit()
+        return joined(facts)
 
-    def _read(self, shard: MirrorShard, rows: Int1) -> None:
-        table, meters = shard.tables["tasks"], self.meters
-        meters.fit(shard.partition, table.count)
-        cell = meters.cells(shard.partition, rows)
-        other = cell[self._reader.renamed(shard, rows)]
-        if len(other):
-            meters.clear(np.concatenate([other, other + 1]))
-        run = table.rows["run"]
-        self._shift(cell, run[rows])
-        cells = (cell[:, None] + np.arange(SLOTS)).ravel()
-        stated = run["started"][rows].ravel()
-        cluster = self._translated(shard, "cluster")[run["cluster"][rows].ravel()]
-        ready = stated > 0
-        ready &= np.repeat(table.rows["submitted"][rows] > 0, SLOTS)
-        ready &= self._fleet.clusters["registered"][cluster] > 0
-        self.held[shard.partition] = np.unique(np.repeat(rows, SLOTS)[(stated > 0) & ~ready])
-        at = np.flatnonzero(ready)
-        if len(at):
-            row, slot = np.repeat(rows, SLOTS)[at], at % SLOTS
-            self._update(shard, _Reported(cells[at], row, slot, stated[at], run["started_at"][row, slot], cluster[at]))
-            self._moves(table, cell, rows)
+    # ------------------------------------------------------------------------------------------------------- runs
 
-    def _shift(self, cell: Int1, run: AnyArray) -> None:
+    def _read(self, facts: Facts, other: Bool1) -> None:
+        """Bring the meters of n tasks to what is reported; ``other``, (n,), holds where a row has changed hands."""
+        meters = self.meters
+        gone = facts.cell[other & (meters.rows["attempt"][facts.cell] + meters.rows["attempt"][facts.cell + 1] > 0)]
+        if len(gone):
+            meters.clear(np.concatenate([gone, gone + 1]))
+        self._shift(facts)
+        stated = facts.stated > 0
+        ready = stated & (facts.submitted > 0)[:, None] & (self._fleet.clusters["registered"][facts.cluster] > 0)
+        if (ready != stated).any():
+            wait = facts.cell[(ready != stated).any(axis=1)]
+            of = meters.partition[wait]
+            self.held = {int(p): meters.row[wait[of == p]] for p in np.flatnonzero(np.bincount(of))}
+        task, slot = np.nonzero(ready)
+        if len(task):
+            self._update(facts, task, slot)
+            self._moves(facts)
+
+    def _shift(self, facts: Facts) -> None:
         """Let meters follow their attempts between the two slots.
 
         Of an attempt that left both without an end nothing more will be heard: it ends where the newest one starts.
         """
-        meters, rows, attempt = self.meters, self.meters.rows, run["attempt"]
+        meters, rows, cell, attempt = self.meters, self.meters.rows, facts.cell, facts.attempt
         newest, before = rows["attempt"][cell], rows["attempt"][cell + 1]
-        keeps = (before == 0) | (attempt[:, 1] == before)
-        down = (newest > 0) & (attempt[:, 0] != newest) & (attempt[:, 1] == newest)
-        leaves = [np.flatnonzero((newest > 0) & (attempt[:, 0] != newest) & ~down), np.flatnonzero(~keeps)]
-        for slot, at in enumerate(leaves):
+        left = (newest > 0) & (attempt[:, 0] != newest)
+        out = (before > 0) & (attempt[:, 1] != before)
+        if not (left.any() or out.any()):
+            return
+        down = left & (attempt[:, 1] == newest)
+        for slot, at in enumerate((np.flatnonzero(left & ~down), np.flatnonzero(out))):
             if len(at):
-                self._leave(cell[at] + slot, run["started"][at, 0], run["started_at"][at, 0])
-        if down.any():
-            at = cell[down]
-            for column in (*rows.values(), meters.active):
-                column[at + 1] = column[at]
-            meters.clear(at)
+                self._leave(cell[at] + slot, facts.stated[at, 0], facts.start[at, 0])
+        at = cell[down]
+        for column in (*rows.values(), meters.active):
+            column[at + 1] = column[at]
+        meters.clear(at)
 
     def _leave(self, cells: Int1, next_stated: Int1, next_start: Int1) -> None:
         rows = self.meters.rows
@@ -125,41 +122,41 @@ class Runs:
             self.taken_back.append(self.meters.jobs(Kind.TASK, some, target))
         self.meters.clear(cells)
 
-    def _update(self, shard: MirrorShard, said: _Reported) -> None:
-        """Bring meters to what is reported of their runs."""
-        meters, run = self.meters, shard.tables["tasks"].rows["run"]
-        cells = said.cells
+    def _update(self, facts: Facts, task: Int1, slot: Int1) -> None:
+        """Bring the meters of runs (``task``, ``slot``), both (m,), to what is reported of them."""
+        meters = self.meters
+        cells, stated = facts.cell[task] + slot, facts.stated[task, slot]
         before = meters.rows["stated"][cells]
-        differs = before != said.stated
-        redo = np.flatnonzero(differs & (before > 0))
-        resumed = self._take_back(run, said.some(redo)) if len(redo) else redo
-        fresh = np.flatnonzero(differs)
-        if len(fresh):
-            self._begin(shard, said.some(fresh))
-            self._data_in(shard, said.cells[np.setdiff1d(fresh, redo[resumed])])
-        meters.end(cells, first_end(run, said.row, said.slot, said.stated))
-        running = meters.active[cells] | differs
-        self._rate(shard, cells[running], count=differs[running])
+        differs = before != stated
+        if differs.any():
+            redo = np.flatnonzero(differs & (before > 0))
+            if len(redo):
+                differs[redo[self._take_back(facts, task[redo], slot[redo])]] = False
+            self._begin(facts, task, slot, before != stated)
+            new = np.flatnonzero(differs)
+            self._data_in(facts, task[new], cells[new])
+        meters.end(cells, first_end(facts.ends[task, slot], stated))
+        running = np.flatnonzero(meters.active[cells] | (before != stated))
+        self._rate(facts, task[running], cells[running], count=before[running] != stated[running])
 
-    def _begin(self, shard: MirrorShard, said: _Reported) -> None:
-        run = shard.tables["tasks"].rows["run"]
-        begun: dict[str, Int1 | int] = dict.fromkeys(("start", "anchor", "booked"), said.start)
-        begun |= {"stated": said.stated, "cluster": said.cluster, "power_mw": 0, "rate": 0}
-        begun["accelerated"] = (shard.tables["tasks"].rows["accelerators"][said.row] > 0).astype(np.int64)
-        begun["attempt"] = run["attempt"][said.row, said.slot]
-        begun["pool"] = self._translated(shard, "pool")[run["pool"][said.row, said.slot]]
+    def _begin(self, facts: Facts, task: Int1, slot: Int1, some: Bool1) -> None:
+        task, slot = task[some], slot[some]
+        cells = facts.cell[task] + slot
+        begun: dict[str, AnyArray | int] = dict.fromkeys(("start", "anchor", "booked"), facts.start[task, slot])
+        begun |= {"power_mw": 0, "rate": 0, "accelerated": facts.accelerators[task] > 0}
+        begun |= {name: getattr(facts, name)[task, slot] for name in ("stated", "attempt", "cluster", "pool")}
         for name, column in begun.items():
-            self.meters.rows[name][said.cells] = column
+            self.meters.rows[name][cells] = column
 
-    def _take_back(self, run: AnyArray, said: _Reported) -> Int1:
+    def _take_back(self, facts: Facts, task: Int1, slot: Int1) -> Int1:
         """Book back runs whose start has been corrected; a run that was paused and resumed keeps what it had.
 
         Returns which of them (indices) were resumed.
         """
-        cells = said.cells
+        cells, start = facts.cell[task] + slot, facts.start[task, slot]
         old = self.meters.take(cells)
-        paused = first_end(run, said.row, said.slot, old["stated"], said.stated)
-        resumed = paused <= said.start
+        paused = first_end(facts.ends[task, slot], old["stated"], facts.stated[task, slot])
+        resumed = paused <= start
         target = np.where(resumed, np.maximum(paused, old["start"]), old["start"])
         self.taken_back.append(self.meters.jobs(Kind.TASK, cells, target))
         wrong = np.flatnonzero(~resumed)
@@ -171,24 +168,22 @@ class Runs:
 
     # ---------------------------------------------------------------------------------------------- power and fees
 
-    def _rate(self, shard: MirrorShard, cells: Int1, count: Bool1 | None = None) -> None:
-        """Set power and network cost of running ``cells``; ``count`` says whose assumptions are new."""
+    def _rate(self, facts: Facts, task: Int1, cells: Int1, count: Bool1 | None = None) -> None:
+        """Set power and network cost of running ``cells`` of ``task``; ``count`` says whose assumptions are new."""
         if not len(cells):
             return
-        table, meters = shard.tables["tasks"].rows, self.meters.rows
-        row = self.meters.row[cells]
+        meters = self.meters.rows
         cluster = meters["cluster"][cells]
-        pool = self._fleet.pool_rows(cluster, meters["pool"][cells])
-        devices = self._fleet.pools[pool]
-        request = (table["power_w"][row], table["accelerators"][row], table["cpu_cores"][row])
+        devices = self._fleet.pools[self._fleet.pool_rows(cluster, meters["pool"][cells])]
+        request = (facts.power_w[task], facts.accelerators[task], facts.cpu_cores[task])
         it_w, device_w = task_it_w(*request, devices["w_accelerator"], devices["w_core"])
         site = self._fleet.clusters[cluster]
         power_mw, over = to_fixed(it_w * site["pue"], 1000.0)
-        gbph = table["data_rate_gbph"][row]
+        gbph = facts.data_rate_gbph[task]
         rate, fee = np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
         paying = np.flatnonzero(gbph > 0)
         if len(paying):
-            per_gb, known = self._per_gb(shard, row[paying], cluster[paying], meters["booked"][cells[paying]])
+            per_gb, known = self._per_gb(facts.origin[task[paying]], cluster[paying], meters["booked"][cells[paying]])
             rate[paying], over[paying] = to_fixed(gbph[paying] * per_gb, MILLION)
             fee[paying] = ~known
         self.meters.rate(cells, power_mw, rate)
@@ -196,32 +191,30 @@ class Runs:
             found = {"device_w": device_w, "pue": site["pue_assumed"], "power_limit": over, "fee": fee}
             self.assumed.update({name: int((flag & count).sum()) for name, flag in found.items()})
 
-    def _per_gb(self, shard: MirrorShard, row: Int1, cluster: Int1, t: Int1) -> tuple[AnyArray, Bool1]:
-        origin = self._codes.of(shard.partition, "origin", shard.tables["tasks"].texts["origin"], self._fleet.nodes)
-        from_ = origin[shard.tables["tasks"].rows["origin"][row]]
-        return self._fees.per_gb(from_, self._fleet.clusters["node"][cluster], t)
+    def _per_gb(self, origin: Int1, cluster: Int1, t: Int1) -> tuple[AnyArray, Bool1]:
+        return self._fees.per_gb(origin, self._fleet.clusters["node"][cluster], t)
 
-    def _data_in(self, shard: MirrorShard, cells: Int1) -> None:
+    def _data_in(self, facts: Facts, task: Int1, cells: Int1) -> None:
         """Pay for the data that a start brings from the task's origin."""
-        row = self.meters.row[cells]
-        gb = shard.tables["tasks"].rows["data_in_gb"][row]
-        some = np.flatnonzero(gb > 0)
+        some = np.flatnonzero(facts.data_in_gb[task] > 0)
         if not len(some):
             return
-        cells, row = cells[some], row[some]
+        task, cells = task[some], cells[some]
         rows = self.meters.rows
-        per_gb, known = self._per_gb(shard, row, rows["cluster"][cells], rows["start"][cells])
+        per_gb, known = self._per_gb(facts.origin[task], rows["cluster"][cells], rows["start"][cells])
         self.assumed["fee"] += int((~known).sum())
-        rows["paid_in"][cells] = _micro(gb[some], per_gb)
+        rows["paid_in"][cells] = _micro(facts.data_in_gb[task], per_gb)
         self._pay(Kind.DATA_IN, cells, rows["paid_in"][cells])
 
-    def _moves(self, table: Table, cell: Int1, task: Int1) -> None:
+    def _moves(self, facts: Facts) -> None:
         """Pay for the state of tasks whose newest attempt runs elsewhere than the one before, which did not end by itself."""
-        rows, run = self.meters.rows, table.rows["run"]
-        moved = (rows["stated"][cell] > 0) & (rows["stated"][cell + 1] > 0)
-        moved &= rows["cluster"][cell] != rows["cluster"][cell + 1]
-        moved &= (run["failed"][task, 1] == 0) & (run["finished"][task, 1] == 0)
+        rows, cell = self.meters.rows, facts.cell
         was = rows["moved"][cell] > 0
+        both = (rows["stated"][cell] > 0) & (rows["stated"][cell + 1] > 0)
+        if not (both.any() or was.any()):
+            return
+        moved = both & (rows["cluster"][cell] != rows["cluster"][cell + 1])
+        moved &= ~facts.has("failed")[:, 1] & ~facts.has("finished")[:, 1]
         wrong = cell[was & ~moved]
         if len(wrong):
             self._pay(Kind.MOVE, wrong, -rows["paid_move"][wrong])
@@ -229,7 +222,7 @@ class Runs:
         new = np.flatnonzero(moved & ~was)
         if len(new):
             to = cell[new]
-            gb, node = table.rows["state_gb"][task[new]], self._fleet.clusters["node"]
+            gb, node = facts.state_gb[new], self._fleet.clusters["node"]
             source, target = node[rows["cluster"][to + 1]], node[rows["cluster"][to]]
             per_gb, known = self._fees.per_gb(source, target, rows["start"][to])
             self.assumed["fee"] += int((~known & (gb > 0)).sum())
@@ -239,27 +232,6 @@ class Runs:
     def _pay(self, kind: Kind, cells: Int1, micro: Int1) -> None:
         if len(cells):
             self.paid.append(payments(kind, self.meters.whose(cells), self.meters.rows["start"][cells], micro))
-
-    def _translated(self, shard: MirrorShard, column: str) -> Int1:
-        texts = shard.tables["tasks"].texts[column]
-        if column == "cluster":
-            codes = self._codes.of(shard.partition, column, texts, self._fleet.cluster_names)
-            self._fleet.fit()
-            return codes
-        return self._codes.of(shard.partition, column, texts, self._fleet.pool_names)
-
-
-def first_end(run: AnyArray, row: Int1, slot: Int1, stated: Int1, before: Int1 | int = _LATEST) -> Int1:
-    """The first end reported of each run by an event after its start (``stated``) and before another one, (n,).
-
-    An end with a lower sequence number than the start belongs to what was before a pause.
-    """
-    first = np.full(len(row), FOREVER, np.int64)
-    for name in ENDS:
-        seq = run[name][row, slot]
-        at = run[f"{name}_at"][row, slot]
-        np.minimum(first, np.where((seq > stated) & (seq < before), at, FOREVER), out=first)
-    return first
 
 
 def _micro(gb: AnyArray, per_gb: AnyArray) -> Int1:

@@ -3,10 +3,11 @@
 import numpy as np
 
 from twin.arrays import AnyArray, Bool1, Float1, Int1
+from twin.energy.facts import ends_of, first_end
 from twin.energy.fixed import FOREVER
 from twin.energy.fleet import Fleet
 from twin.energy.follow import Reader, Translation
-from twin.energy.runs import SLOTS, first_end
+from twin.energy.runs import SLOTS
 from twin.ids import Texts
 from twin.mirror import Mirror, MirrorShard
 from twin.score.columns import Columns, fitted
@@ -124,7 +125,7 @@ class History:
         if not again.any():
             return
         at, slot, old = at[again], slot[again], old[again]
-        paused = first_end(run, rows[at], slot, self.runs["stated"][old], stated[at, slot])
+        paused = first_end(ends_of(run[rows[at], slot]), self.runs["stated"][old], stated[at, slot])
         resumed = paused <= run["started_at"][rows[at], slot]
         self.runs["end"][old[resumed]] = np.maximum(paused[resumed], self.runs["start"][old[resumed]])
         self.runs["released"][old[resumed]] = 1
@@ -138,7 +139,7 @@ class History:
         pool = self._codes.of(shard.partition, "pool", texts["pool"], self.pool_names)
         runs["task"][number], runs["attempt"][number] = task, run["attempt"][row, slot]
         runs["stated"][number], runs["start"][number] = stated, start
-        runs["end"][number] = np.maximum(first_end(run, row, slot, stated), start)
+        runs["end"][number] = np.maximum(first_end(ends_of(run[row, slot]), stated), start)
         runs["cluster"][number] = cluster[run["cluster"][row, slot]]
         runs["pool"][number] = pool[run["pool"][row, slot]]
         runs["done"][number] = run["done"][row, slot]
