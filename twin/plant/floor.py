@@ -1,6 +1,6 @@
 """Where tasks run: starting, ending and waiting, and who comes next. It knows the instant, not where it comes from."""
 
-from itertools import chain
+from heapq import heapify, heappop, heapreplace
 from typing import Final
 
 from twin import events as ev
@@ -46,7 +46,7 @@ class Floor:
     def join(self, _: int, entry: Entry) -> None:
         """Put ``entry`` in its queue, unless its task has come to want something else."""
         if entry.task.want is entry:
-            entry.pool.line.add(entry.key, entry.bound(), entry)
+            entry.pool.line.add(entry.key, entry.kind, entry)
             entry.pool.cluster.queued += 1
             entry.queued = True
             self.stir(entry.pool)
@@ -63,7 +63,7 @@ class Floor:
         del entry.pool.entries[entry.task.spec.task_id]
         self.waiting -= 1
         if entry.queued:
-            entry.pool.line.remove(entry.key)
+            entry.pool.line.remove(entry.key, entry.kind)
             entry.pool.cluster.queued -= 1
 
     def refuse(self, t: int, pool: Pool) -> None:
@@ -151,47 +151,38 @@ class Floor:
             self._answers.serving(t, cluster, change, self.demands[change.key])
 
     def _start_what_fits(self, t: int, cluster: Cluster) -> None:
-        """One walk along the queues of ``cluster`` as one, in their order.
+        """Look along the queues of ``cluster`` as one.
 
-        Under a power cap every pool is looked at, since a start in one takes what another waits for; of a pool where
-        nothing can start only the first in line, who may keep power.
+        Under a power cap every pool counts, since a start in one takes what another waits for.
         """
-        capped, pools, heads = cluster.capped, [], []
+        capped, pools, may_start = cluster.capped, [], False
         for pool in cluster.pools.values():
-            items = pool.line.items
-            if items and (pool.stirred or capped):
-                if pool.may_start():
-                    pools.append(pool)
-                elif capped:
-                    heads.append(items[0])
+            if pool.line.equals and (pool.stirred or capped):
+                pools.append(pool)
+                may_start = may_start or pool.may_start()
             pool.stirred = False
-        if pools:
-            one = len(pools) == 1 and not heads
-            self._walk(
-                t, pools[0].line.items[:] if one else sorted(chain(heads, *(p.line.items for p in pools))), pools
-            )
+        if may_start:
+            self._walk(t, [(*items[0], items) for pool in pools for items in pool.line.equals.values()])
+            for pool in pools:
+                pool.line.tighten()
 
-    def _walk(self, t: int, line: list[Item[Entry]], pools: list[Pool]) -> None:
-        """Start what fits of ``line``; ``pools`` are those where anything may."""
-        idle, shut = set(pools), set[Pool]()
-        for *_, entry in line:
+    def _walk(self, t: int, firsts: list[tuple[int, int, int, Entry, list[Item[Entry]]]]) -> None:
+        """Start what fits, in order. ``firsts`` are the first of each list of equals, with their list."""
+        heapify(firsts)
+        shut = set[Pool]()
+        while firsts:
+            *_, entry, equals = firsts[0]
             pool = entry.pool
-            if pool in shut:
-                continue
-            if entry.fits():
+            if pool not in shut and entry.fits():
                 self._start(t, entry)
-                idle.discard(pool)
-                if pool.may_start():
+                if equals:
+                    heapreplace(firsts, (*equals[0], equals))
                     continue
-            elif not _keeps_room(t, entry):
-                continue
-            elif entry.lacks_only_power():
-                return
-            shut.add(pool)
-            if shut.issuperset(pools):
-                break
-        for pool in idle:
-            pool.line.tighten()
+            elif pool not in shut and _keeps_room(t, entry):
+                if entry.lacks_only_power():
+                    return
+                shut.add(pool)
+            heappop(firsts)
 
 
 def _keeps_room(t: int, entry: Entry) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from twin import events as ev
 from twin.decisions import Decision
-from twin.plant.line import ENDLESS, NOTHING, Key, Line, Need
+from twin.plant.line import ENDLESS, Key, Kind, Line, Need
 
 MICRO: Final = 1_000_000
 WH: Final = 3.6e12
@@ -76,7 +76,7 @@ class Run:
 class Entry:
     """A wish of the dispatcher: the task at a pool, from ``ready`` on. ``key`` orders the queue."""
 
-    __slots__ = ("attempt", "decision_id", "key", "need", "pool", "queued", "ready", "task")
+    __slots__ = ("attempt", "decision_id", "key", "kind", "need", "pool", "queued", "ready", "task")
 
     def __init__(self, task: Task, pool: "Pool", decision: Decision, *, ready: int, number: int) -> None:
         self.task = task
@@ -86,6 +86,8 @@ class Entry:
         self.ready = ready
         self.key: Key = (-task.spec.priority, ready, number)
         self.need: Need = (*task.need, pool.power_of(task))
+        brings_room = task.run is not None and task.run.pool.cluster is pool.cluster
+        self.kind: Kind = (*self.need, number) if brings_room else self.need
         self.queued = False
 
     def fits(self) -> bool:
@@ -102,11 +104,6 @@ class Entry:
         """Whether all that it waits for is power."""
         a, b, c, _ = self.need
         return a <= self.pool.accelerators and b <= self.pool.cores and c <= self.pool.mem
-
-    def bound(self) -> Need:
-        """What it needs for certain."""
-        run = self.task.run
-        return NOTHING if run is not None and run.pool.cluster is self.pool.cluster else self.need
 
 
 class Pool:
