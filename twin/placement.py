@@ -19,6 +19,7 @@ import numpy as np
 from twin.arrays import AnyArray, Bool1, Float1, Int1, Int2
 from twin.mirror import Mirror, MirrorShard
 from twin.shards import tasks as task_shard
+from twin.shards.table import Table
 from twin.shards.tasks import DONE_SCALE
 from twin.sites import Sites
 from twin.view import Action, Decisions, State
@@ -41,22 +42,19 @@ PLACEMENT = np.dtype(
         ("barred_until", "<i8", (2,)),
         ("preempting", "<i8"),
         ("overridden", "<i8"),  # starts elsewhere than desired
+        ("live", "<i8"),  # submitted and not done
+        ("since", "<i8"),  # start of the running attempt, 0: not running
+        ("done", "<f8"),  # share of the task done by earlier attempts
     ]
 )
 
 
 @dataclass(slots=True)
 class Live:
-    """The live tasks of one shard: their rows, placement rows and where their progress stands.
-
-    ``rows`` is (n,) ascending; ``since`` the start of the running attempt (0: not running); ``done`` the share done by
-    earlier attempts, (n,).
-    """
+    """The live tasks of one shard: their rows in its table (and in the placement), (n,) ascending."""
 
     shard: MirrorShard
     rows: Int1
-    since: Int1
-    done: Float1
 
 
 class Placement:
@@ -72,24 +70,36 @@ class Placement:
         return [self._follow(shard, sites, effective_at, window_ms) for shard in mirror.of("tasks")]
 
     def _follow(self, shard: MirrorShard, sites: Sites, now: int, window_ms: int) -> Live:
+        """What is reported moves the tasks it is about; the others move only when their start is overdue."""
         table = shard.tables["tasks"]
         mine = self._room(shard.partition, table.count)
         self._counts[shard.partition] = table.count
         if shard.released.get("tasks"):
             mine[shard.released["tasks"]] = np.zeros((), PLACEMENT)
-        known = np.flatnonzero((table.live()["submitted"] > 0) & (mine["state"][: table.count] != State.DONE))
-        rows = table.rows[known]
-        task = mine[known]
-        over = task_shard.done(rows, table.texts["reason"].names)
-        runs = _Runs(rows["run"], self._pool_lut(shard, sites), table.texts["reason"].names)
+        used = mine[: table.count]
+        pending = (used["state"] == State.ASSIGNED) | (used["state"] == State.MOVING)
+        changed = shard.changed.get("tasks")
+        if changed is not None and len(changed):
+            pending[changed] |= table.rows["submitted"][changed] > 0
+        at = np.flatnonzero(pending & (used["state"] != State.DONE))
+        if len(at):
+            mine[at] = self._moved(mine[at], table, at, self._pool_lut(shard, sites), now, window_ms)
+        return Live(shard, np.flatnonzero(used["live"]))
+
+    @staticmethod
+    def _moved(task: AnyArray, table: Table, at: Int1, lut: Int2, now: int, window_ms: int) -> AnyArray:
+        """The placement rows ``task`` of table rows ``at`` after what was reported of them."""
+        rows, reasons = table.rows[at], table.texts["reason"].names
+        over = task_shard.done(rows, reasons)
+        runs = _Runs(rows["run"], lut, reasons)
         _transition(task, runs, now, window_ms)
         task["state"][over] = State.DONE
         for side in ("desired", "reported", "leaving"):
             task[side][over] = 0
-        mine[known] = task
-        keep = ~over
-        since = np.where(task["reported"] > 0, runs.since, 0)
-        return Live(shard, known[keep], since[keep], _done_before(rows, runs)[keep])
+        task["live"] = ~over
+        task["since"] = np.where(task["reported"] > 0, runs.since, 0)
+        task["done"] = _done_before(rows, runs)
+        return task
 
     def _room(self, partition: int, count: int) -> AnyArray:
         mine = self.tasks[partition]
@@ -193,14 +203,16 @@ def _transition(task: AnyArray, runs: _Runs, now: int, window_ms: int) -> None:
     task["desired"] = np.where(runs_new, runs.pool[:, 0], task["desired"])
     task["state"] = np.where(runs_new, State.RUNNING, task["state"])
 
-    refused = current & runs.rejected[:, 0] & np.isin(task["state"], (State.ASSIGNED, State.MOVING))
-    lost = ~runs_new & ~refused & (now >= task["timeout_at"]) & np.isin(task["state"], (State.ASSIGNED, State.MOVING))
+    pending = (task["state"] == State.ASSIGNED) | (task["state"] == State.MOVING)
+    refused = current & runs.rejected[:, 0] & pending
+    lost = ~runs_new & ~refused & (now >= task["timeout_at"]) & pending
     _bar(task, refused | lost, now + RETRY_WINDOWS * window_ms)
     back = (refused | lost) & older_runs
     task["desired"] = np.where(back, older, np.where(refused | lost, 0, task["desired"]))
     task["state"] = np.where(back, State.RUNNING, np.where(refused | lost, State.WAITING, task["state"]))
 
-    stopped = ~runs_new & ~older_runs & np.isin(task["state"], (State.RUNNING, State.MOVING))
+    was_running = (task["state"] == State.RUNNING) | (task["state"] == State.MOVING)
+    stopped = ~runs_new & ~older_runs & was_running
     handed_over = stopped & (task["state"] == State.MOVING) & ~runs.failed.any(axis=1)  # b has yet to say that it runs
     ends = (stopped & ~handed_over) | (ahead & ~runs_new & ~older_runs)
     task["desired"] = np.where(ends, 0, task["desired"])

@@ -105,51 +105,43 @@ class ViewBuilder:
 
     # --------------------------------------------------------------------------------------------------- tasks
 
-    def _tasks(
-        self, placement: Placement, live: list[Live], now: int, window_ms: int
-    ) -> tuple[Tasks, Int1]:
-        parts = [self._part(part, placement.tasks[part.shard.partition][part.rows], now, window_ms) for part in live]
-        ids = [name for part in live for name in _names(part)]
-
-        def join(name: str) -> AnyArray:
-            return np.concatenate([part[name] for part in parts])
-
-        names = [name for name in Tasks.__dataclass_fields__ if name != "ids"]
-        return Tasks(ids=ids, **{name: join(name) for name in names}), join("leaving")
-
-    def _part(self, part: Live, task: AnyArray, now: int, window_ms: int) -> dict[str, AnyArray]:
-        table = part.shard.tables["tasks"]
-        rows = table.rows[part.rows]
+    def _tasks(self, placement: Placement, live: list[Live], now: int, window_ms: int) -> tuple[Tasks, Int1]:
+        """Columns of the live tasks, and the pool that an older attempt of each still holds (-1: none)."""
+        rows = np.concatenate([part.shard.tables["tasks"].rows[part.rows] for part in live])
+        task = np.concatenate([placement.tasks[part.shard.partition][part.rows] for part in live])
+        edges = np.cumsum([0, *(len(part.rows) for part in live)]).tolist()
+        texts = [
+            (part.shard.tables["tasks"].texts, rows[a:b]) for part, a, b in zip(live, edges, edges[1:], strict=False)
+        ]
         duration_s = rows["est_duration_s"]
-        ran_s = np.where(part.since > 0, (now - part.since) / 1000, 0.0)
-        accelerators, cores = rows["accelerators"].astype(np.float64), rows["cpu_cores"]
-        barred = np.where(task["barred_until"] > now, task["barred"], 0) - 1
-        return {
-            "state": task["state"].astype(np.uint8),
-            "desired": task["desired"] - 1,
-            "reported": task["reported"] - 1,
-            "leaving": task["leaving"] - 1,
-            "attempt": task["attempt"],
-            "request": np.stack((accelerators, cores, rows["mem_gib"]), axis=1),
-            "occupancy": np.clip(duration_s * 1000 / window_ms, LEAST_OCCUPANCY, 1.0),
-            "power_w": rows["power_w"],
-            "shape": self._shape(rows, table.texts["compatible"], table.texts["residency"]),
-            "origin": self._nodes(table.texts["origin"])[rows["origin"]],
-            "latency_ms": np.where(np.isnan(rows["latency_ms"]), np.inf, rows["latency_ms"]),
-            "priority": rows["priority"].astype(np.int64),
-            "kind": rows["kind"].astype(np.int64),
-            "submitted_at": rows["submitted_at"],
-            "earliest_start": np.maximum(rows["earliest_start"], task["start_at"]),
-            "deadline": np.where(rows["deadline"] > 0, rows["deadline"], FAR),
-            "remaining_s": np.maximum(duration_s * (1 - part.done) - ran_s, 0.0),
-            "data_in_gb": rows["data_in_gb"],
-            "data_rate_gbph": rows["data_rate_gbph"],
-            "state_gb": rows["state_gb"],
-            "movable": rows["movable"] > 0,
-            "interruptible": rows["interruptible"] > 0,
-            "checkpoint_s": rows["checkpoint_s"],
-            "barred": barred,
-        }
+        ran_s = np.where(task["since"] > 0, (now - task["since"]) / 1000, 0.0)
+        tasks = Tasks(
+            ids=[name for part in live for name in _names(part)],
+            state=task["state"].astype(np.uint8),
+            desired=task["desired"] - 1,
+            reported=task["reported"] - 1,
+            attempt=task["attempt"],
+            request=np.stack((rows["accelerators"], rows["cpu_cores"], rows["mem_gib"]), axis=1, dtype=np.float64),
+            occupancy=np.clip(duration_s * 1000 / window_ms, LEAST_OCCUPANCY, 1.0),
+            power_w=rows["power_w"],
+            shape=np.concatenate([self._shape(mine, t["compatible"], t["residency"]) for t, mine in texts]),
+            origin=np.concatenate([self._nodes(t["origin"])[mine["origin"]] for t, mine in texts]),
+            latency_ms=np.where(np.isnan(rows["latency_ms"]), np.inf, rows["latency_ms"]),
+            priority=rows["priority"].astype(np.int64),
+            kind=rows["kind"].astype(np.int64),
+            submitted_at=rows["submitted_at"],
+            earliest_start=np.maximum(rows["earliest_start"], task["start_at"]),
+            deadline=np.where(rows["deadline"] > 0, rows["deadline"], FAR),
+            remaining_s=np.maximum(duration_s * (1 - task["done"]) - ran_s, 0.0),
+            data_in_gb=rows["data_in_gb"],
+            data_rate_gbph=rows["data_rate_gbph"],
+            state_gb=rows["state_gb"],
+            movable=rows["movable"] > 0,
+            interruptible=rows["interruptible"] > 0,
+            checkpoint_s=rows["checkpoint_s"],
+            barred=np.where(task["barred_until"] > now, task["barred"], 0) - 1,
+        )
+        return tasks, task["leaving"] - 1
 
     def _nodes(self, texts: Texts) -> Int1:
         return np.array([self._sites.nodes.add(name) for name in texts.names], np.int64)

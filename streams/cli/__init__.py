@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from streams.cli.demo import demo
 from streams.cli.doctor import doctor
 from streams.cli.importing import import_dataset
 from streams.cli.logs import logs
@@ -17,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="The digital twin of the computing power network: events in, a current twin, a decision at every window.",
 )
+app.command("demo")(demo)
 app.command("import")(import_dataset)
 app.command("replay")(replay)
 app.command("state")(state)

@@ -162,6 +162,7 @@ def execute(
 def summarise(result: Result, policy: str) -> dict[str, Any]:
     """The JSON object of ``cpn replay --json``."""
     score: dict[str, Any] = msgspec.to_builtins(result.score) if result.score else {}
+    moves = score.pop("moves", {"total": 0, "state_gb": 0.0})
     return {
         "policy": policy,
         "events": result.events,
@@ -170,6 +171,8 @@ def summarise(result: Result, policy: str) -> dict[str, Any]:
         "state_sha256": result.state_sha256,
         "decisions_sha256": result.decisions_sha256,
         **score,
+        "moves": moves["total"],
+        "moved_state_gb": moves["state_gb"],
         "violations": len(result.violations),
         "degraded_windows": result.degraded,
         "records": dict(sorted(result.counts.items())),

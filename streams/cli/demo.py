@@ -1,0 +1,291 @@
+"""``cpn demo``: the built-in scenario under our policy and the baselines, side by side on the same events."""
+
+import multiprocessing
+import queue
+import shutil
+import webbrowser
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.table import Table
+
+from producers.assemble import assemble
+from producers.log import DEFAULT_PARTITIONS, LogWriter
+from producers.scenario import Scenario, generate, preset_names
+from streams.cli.output import JsonFlag, command, duration_ms, out, print_json, progress
+from streams.cli.runs import RunRequest, execute
+from streams.embedded import Run
+from streams.report import PolicyResult, ReportData, render
+from streams.series import Collector, RunHistory
+from twin.dispatch.policy import Policy
+from twin.dispatcher import Window
+from twin.errors import ConfigError, StoreError
+
+BASELINES = (
+    "stay",
+    "round-robin",
+    "first-fit",
+    "latency-first",
+    "price-greedy",
+    "carbon-greedy",
+    "cost-greedy",
+)
+MARK = ".cpn-demo"
+"""A file that says a folder is a demo's and may be replaced by the next demo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A policy's summary, and what the report needs of its run (the main policy's only)."""
+
+    summary: dict[str, Any]
+    history: RunHistory | None
+
+
+@command
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the log, the runs and the report.")] = Path(
+        "cpn-demo"
+    ),
+    preset: Annotated[str, typer.Option(help="Built-in scenario: " + ", ".join(preset_names()) + ".")] = "edwc",
+    policy: Annotated[str, typer.Option(help="The policy the baselines are held against.")] = "price",
+    baseline: Annotated[
+        list[str] | None, typer.Option(help="Another baseline; may be given again. Default: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the scenario.")] = 1,
+    hours: Annotated[int | None, typer.Option(help="Length in simulated hours; default: the scenario's own.")] = None,
+    window: Annotated[str, typer.Option(help="Length of a window, such as 5m or 15m.")] = "15m",
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 2,
+    show: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the built-in day of the computing power network under several policies and write a report.
+
+    Examples:
+
+      cpn demo
+
+      cpn demo --preset tiny --baseline stay --out /tmp/tiny --json
+    """
+    names = [policy, *(baseline if baseline else BASELINES)]
+    policies = list({Policy.parse(name).label(): Policy.parse(name) for name in names}.values())
+    scenario = generate(preset, seed=seed, hours=hours, window_ms=duration_ms(window))
+    _make_room(folder)
+    write_log(scenario, folder / "events")
+    outcomes = run_all(scenario, policies, folder, jobs=jobs, quiet=as_json)
+    summaries = {label: outcome.summary for label, outcome in outcomes.items()}
+    main = outcomes[policies[0].label()]
+    report = folder / "report.html"
+    result = {"scenario": scenario.name, "seed": seed, "folder": str(folder), "policies": summaries}
+    _write(folder / "summary.json", orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    if main.history is not None:
+        data = report_data(
+            scenario, seed, [PolicyResult(name=k, summary=v) for k, v in summaries.items()], main.history
+        )
+        _write(report, render(data).encode())
+    if as_json:
+        print_json(result)
+    else:
+        out.print(comparison(list(summaries.values())))
+        _explain(summaries, policies[0].label())
+        out.print(f"report: {report}    runs, decisions and the run log: {folder}")
+    if show:
+        webbrowser.open(report.resolve().as_uri())
+
+
+def write_log(scenario: Scenario, path: Path) -> None:
+    """Write the scenario's events as an event log."""
+    meta = {"name": scenario.name, "t0": scenario.t0, "window_ms": scenario.window_ms, **scenario.meta}
+    with LogWriter(path, DEFAULT_PARTITIONS, meta=meta) as writer:
+        assemble(
+            scenario.events,
+            writer,
+            t0=scenario.t0,
+            end=scenario.end,
+            window_ms=scenario.window_ms,
+            lateness_ms=scenario.lateness_ms,
+            max_ahead_ms=scenario.max_ahead_ms,
+        )
+
+
+# ------------------------------------------------------------------------------------------------------- the runs
+
+
+def run_all(scenario: Scenario, policies: list[Policy], folder: Path, *, jobs: int, quiet: bool) -> dict[str, Outcome]:
+    """Run every policy on the log in ``folder``, ``jobs`` at a time; the first one keeps its run log and history."""
+    windows = (scenario.end - scenario.t0) // scenario.window_ms
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, progress(quiet=quiet) as bar:
+        ticks: Any = manager.Queue()
+        task = bar.add_task(f"{len(policies)} policies, {windows} windows each", total=windows * len(policies))
+        with ProcessPoolExecutor(min(jobs, len(policies)), mp_context=context) as pool:
+            try:
+                futures = {
+                    chosen.label(): pool.submit(
+                        run_one, str(folder), chosen.label(), scenario.end, ticks, main=chosen is policies[0]
+                    )
+                    for chosen in policies
+                }
+                _wait(futures, ticks, lambda: bar.advance(task))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            return {label: future.result() for label, future in futures.items()}
+
+
+def _wait(futures: dict[str, "Future[Outcome]"], ticks: Any, advance: Any) -> None:
+    """Pass progress on until every run is done; a run that failed raises here."""
+    while True:
+        try:
+            ticks.get(timeout=0.2)
+            advance()
+        except queue.Empty:
+            for future in futures.values():
+                if future.done():
+                    future.result()
+            if all(future.done() for future in futures.values()):
+                return
+
+
+def run_one(folder: str, label: str, until: int, ticks: Any, *, main: bool) -> Outcome:
+    """One policy, in a process of its own."""
+    root, runs, collector = Path(folder), list[Run](), Collector()
+    name = label.replace(":", "-").replace("=", "").replace(",", "-")
+    request = RunRequest(
+        log=root / "events",
+        policy=Policy.parse(label),
+        closed=True,
+        until=until,
+        out=root / "run" if main else root / "baselines" / name,
+        keep_log=main,
+    )
+
+    def on_window(window: Window) -> None:
+        ticks.put(None)
+        if main:
+            collector.add(window)
+
+    summary = execute(request, on_window=on_window, on_run=runs.append)
+    return Outcome(summary, collector.collect(runs[0]) if main else None)
+
+
+# ----------------------------------------------------------------------------------------------------- the outcome
+
+
+def report_data(scenario: Scenario, seed: int, policies: list[PolicyResult], history: RunHistory) -> ReportData:
+    """What the report shows."""
+    return ReportData(
+        title=scenario.meta.get("title", scenario.name),
+        scenario=scenario.meta.get("description", scenario.name),
+        currency=scenario.meta["currency"],
+        t0_ms=scenario.t0,
+        end_ms=scenario.end,
+        window_ms=scenario.window_ms,
+        timezone_offset_min=int(scenario.meta.get("timezone_offset_min", 480)),
+        seed=seed,
+        generated_by=f"cpn-twin {version('cpn-twin')}",
+        policies=policies,
+        run=history.run,
+        clusters=history.clusters,
+        flows=history.flows,
+    )
+
+
+def comparison(summaries: list[dict[str, Any]]) -> Table:
+    """Policies side by side, cheapest total first."""
+    unit = summaries[0]["currency"]
+    table = Table(title=f"the same events, cost in {unit}", title_justify="left")
+    table.add_column("policy", no_wrap=True)
+    for heading in (
+        "total", "energy", "network", "moves", "penalty", "per acc-h", "per core-h", "delivered", "late",
+        "t CO2e", "RTT p50/p95 ms", "SLO", "moved", "viol.",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right")
+    for s in sorted(summaries, key=lambda s: float(s["cost"]["total"])):
+        cost, done = s["cost"], s["delivered"]
+        table.add_row(
+            s["policy"],
+            *(f"{cost[part]:,.0f}" for part in ("total", "energy", "network", "moves", "penalty")),
+            _number(s["unit_cost"]["accelerator_h"], 3),
+            _number(s["unit_cost"]["core_h"], 4),
+            "–" if done["share"] is None else f"{done['share']:.2%}",
+            f"{s['tasks']['missed_deadline']:,}",
+            _number(None if s["carbon_kg"]["location"] is None else s["carbon_kg"]["location"] / 1000, 1),
+            f"{_number(s['rtt_ms']['p50'], 1)}/{_number(s['rtt_ms']['p95'], 1)}",
+            "–" if s["slo"] is None else f"{s['slo']:.2%}",
+            f"{s['moves']:,}",
+            f"{s['violations']:,}",
+        )
+    return table
+
+
+def waits(summaries: list[dict[str, Any]]) -> Table:
+    """Wait by kind of task, p50 / p95 in minutes."""
+    kinds = sorted({kind for s in summaries for kind in s["wait_s"]["by_kind"]})
+    table = Table(title="wait from submission to start, p50 / p95 in minutes", title_justify="left")
+    table.add_column("policy", no_wrap=True)
+    for kind in kinds:
+        table.add_column(kind, justify="right")
+    for s in sorted(summaries, key=lambda s: float(s["cost"]["total"])):
+        by_kind = s["wait_s"]["by_kind"]
+        table.add_row(s["policy"], *(_minutes(by_kind.get(kind)) for kind in kinds))
+    return table
+
+
+def _minutes(of: dict[str, Any] | None) -> str:
+    if not of or of["p50"] is None:
+        return "–"
+    return f"{of['p50'] / 60:,.1f} / {of['p95'] / 60:,.1f}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _explain(summaries: dict[str, dict[str, Any]], main: str) -> None:
+    """Print the waits and one sentence on the saving, if one may be claimed."""
+    out.print(waits(list(summaries.values())))
+    ours = summaries[main]
+    others = {name: s for name, s in summaries.items() if name != main}
+    if not others:
+        return
+    best = min(others, key=lambda name: float(others[name]["cost"]["total"]))
+    total, theirs = float(ours["cost"]["total"]), float(others[best]["cost"]["total"])
+    shares = ours["delivered"]["share"], others[best]["delivered"]["share"]
+    if None not in shares and abs(shares[0] - shares[1]) > 0.001:
+        out.print(
+            f"{main} delivers {shares[0]:.2%}, {best} {shares[1]:.2%} of the work: not the same work, so no saving is claimed"
+        )
+    elif theirs:
+        word = "below" if total <= theirs else "above"
+        out.print(
+            f"{main} costs {abs(theirs - total) / abs(theirs):.2%} {word} the best baseline ({best}) for the same work"
+        )
+
+
+def _make_room(folder: Path) -> None:
+    """Replace the last demo's folder; refuse to touch anything else."""
+    try:
+        if folder.exists():
+            if any(folder.iterdir()) and not (folder / MARK).exists():
+                raise ConfigError(f"{folder} is not empty and no demo's folder; choose another with --out")
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        (folder / MARK).touch()
+    except OSError as error:
+        raise StoreError(f"{error.filename or folder}: {error.strerror or error}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from error
+
+
+__all__ = ["comparison", "demo", "run_one"]
