@@ -18,6 +18,8 @@ from twin.arrays import Bool2, Float1, Float2, Int1
 
 NEAR_MS = 5.0
 """A pool so much further away has half the weight."""
+EDGE_UTILISATION = 0.85
+"""The most an edge site is planned for, whatever the preset: its work has nowhere else to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,10 @@ def size_nodes(world: World, use: Float2) -> Int1:
     for p, device in enumerate(world.racks.device):
         s = int(world.racks.site[p])
         side = world.provinces[world.place.site_province[s]].side
-        target = world.workload.utilisation[world.place.sites[s].tier][side] * world.preset.load
+        tier = world.place.sites[s].tier
+        target = world.workload.utilisation[tier][side] * world.preset.load
+        if tier == "edge":
+            target = min(target, EDGE_UTILISATION)
         # a hair less, so that a last bit of the sums does not buy a node
         nodes[p] = max(int(nodes[p]), int(np.ceil(peak[p] / target / device.units_per_node - 1e-9)))
     return nodes

@@ -110,7 +110,7 @@ def incident_events(world: World, clusters: list[ClusterRegistered]) -> list[Clu
     for i in range(world.preset.incidents):
         tier, state, share = _INCIDENTS[i % len(_INCIDENTS)]
         those = [cluster for cluster in clusters if cluster.tier == tier]
-        hit = those[(1 + i) % len(those)]
+        hit = those[i % len(those)]
         begin = world.time.t0 + span * (5 + 2 * i) // 12
         events += [_state(hit, 0, begin, state, share), _state(hit, 1, begin + length, "up", 1.0)]
     return events

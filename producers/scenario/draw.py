@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from twin.arrays import Float1, Int1
+from twin.arrays import Bool1, Float1, Int1
 
 HOUR_MS = 3_600_000
 INTERVAL_MS = 900_000
@@ -13,7 +13,8 @@ INTERVAL_MS = 900_000
 LAST_SUBMISSION_MS = HOUR_MS
 """No work comes in the last hour, so that all of it can be done by the end."""
 STOCK_MS = 60_000
-ROOM_SHARE, ROOM_LOST_S = 0.8, 1_500.0
+ROOM_SHARE, GANG_ROOM_SHARE, ROOM_LOST_S = 0.8, 0.5, 1_500.0
+"""How much of the time that is left a task may run; gangs, which may have to wait for a whole set of nodes, less."""
 
 
 Part = Literal["routes", "power", "tasks", "services", "clusters"]
@@ -33,9 +34,9 @@ class Timeline:
         """Quarters of an hour from ``t0`` to ``end``."""
         return (self.end - self.t0) // INTERVAL_MS
 
-    def room_s(self, submit_ms: Int1) -> Float1:
+    def room_s(self, submit_ms: Int1, gang: Bool1) -> Float1:
         """The longest a task submitted then may run, s: it has to fit into the day, with some waiting."""
-        return (self.end - submit_ms) / 1000 * ROOM_SHARE - ROOM_LOST_S
+        return (self.end - submit_ms) / 1000 * np.where(gang, GANG_ROOM_SHARE, ROOM_SHARE) - ROOM_LOST_S
 
     def local_hour(self, t_ms: Int1) -> Float1:
         """Hour of the local day, [0, 24)."""

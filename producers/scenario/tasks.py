@@ -6,7 +6,7 @@ import numpy as np
 
 from producers.scenario.draw import Timeline, draw_submissions
 from producers.scenario.racks import nearest_ms
-from producers.scenario.shapes import Shape, sizes_of
+from producers.scenario.shapes import WHOLE_NODE, Shape, sizes_of
 from producers.scenario.tables import Province, TaskClass
 from producers.scenario.world import World
 from twin.arrays import Bool1, Float1, Int1
@@ -86,7 +86,9 @@ def _draw_class(world: World, c: TaskClass, n: int, first: int, rng: np.random.G
     submit_ms, done = draw_submissions(
         n, world.workload.profiles[c.profile], world.workload.stock[c.kind], world.time, rng
     )
-    duration_s = _durations(c, submit_ms, done, world.time, rng)
+    gang = sizes[size] > WHOLE_NODE if c.accelerators else np.zeros(n, np.bool_)
+    room_s = world.time.room_s(submit_ms, gang)
+    duration_s = _durations(c, done, room_s, rng)
     deadline_ms, earliest_ms = _dates(c, submit_ms, duration_s, world.time, rng)
     return Tasks(
         shape=first + rng.integers(0, len(c.compatible), n) * len(sizes) + size,
@@ -106,11 +108,11 @@ def _draw_class(world: World, c: TaskClass, n: int, first: int, rng: np.random.G
     )
 
 
-def _durations(c: TaskClass, submit_ms: Int1, done: Float1, time: Timeline, rng: np.random.Generator) -> Float1:
-    """True run time, whole seconds: lognormal, clipped, less what is done, and not beyond the end of the scenario."""
+def _durations(c: TaskClass, done: Float1, room_s: Float1, rng: np.random.Generator) -> Float1:
+    """True run time, whole seconds: lognormal, clipped, less what is done, and within the room there is."""
     d = c.duration
     wanted = np.clip(d.median_s * np.exp(d.sigma * rng.standard_normal(len(done))), d.min_s, d.max_s) * (1 - done)
-    return np.maximum(np.round(np.minimum(wanted, time.room_s(submit_ms))), 1.0)
+    return np.maximum(np.round(np.minimum(wanted, room_s)), 1.0)
 
 
 def origin_weights(provinces: tuple[Province, ...], economy: float) -> Float1:

@@ -16,7 +16,7 @@ from producers.scenario.world import World, make_world
 
 # busiest quarter of an hour over capacity, all accelerators together
 LOAD = {
-    "edwc": (0.78, 0.92),
+    "edwc": (0.7, 0.88),
     "islands": (0.85, 1.05),
     "edge-heavy": (0.6, 0.9),
     "gpu-crunch": (0.95, 1.15),
