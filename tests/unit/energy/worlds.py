@@ -34,7 +34,7 @@ class World:
         self.every_cut_a_base = every_cut_a_base
         self.clock(T0)
 
-    def send(self, kind: type[ev.Event], **body: Any) -> ev.Event:
+    def send(self, kind: type[ev.Event], /, **body: Any) -> ev.Event:
         """Queue one event; ``seq`` is counted unless given."""
         body.setdefault("t", T0)
         probe = kind(**({"seq": 0} | body))
