@@ -55,14 +55,16 @@ class Batch:
             out.headers.extend([()] * (len(out.values) - len(at) - len(out.headers)))
             out.headers.extend(source.headers[i] for i in at)
 
-    def add_event(self, event: ev.Event, group: int) -> None:
-        """An event of the runtime's own: an answer, a policy, a clock."""
+    def add_event(self, event: ev.Event, decoder: Decoder) -> None:
+        """An event of the runtime's own (an answer, a policy, a clock), as a reader of the log will see it."""
         key = str(event.partition) if isinstance(event, ev.Clock) else address(event)[1]
+        value = _encode(event)
         self.records.times.append(event.t)
         self.records.keys.append(key.encode())
-        self.records.values.append(_encode(event))
-        self.events.append(event)
-        self._groups.append(group)
+        self.records.values.append(value)
+        seen = decoder.read(value)
+        self.events.append(seen)
+        self._groups.append(decoder.code(type(seen)))
 
     def columns(self, position: int) -> Columns:
         """All of it, at log position ``position``."""
@@ -176,10 +178,10 @@ class Feed:
     def fold_window(self, batch: Batch, answers: list[ev.Event], clock: ev.Clock) -> tuple[Records, Cut | None]:
         """Fold a window's records, then ``answers``, then ``clock``; returns what goes to the run log, and the cut."""
         for event in answers:
-            batch.add_event(event, self.decoder.code(type(event)))
+            batch.add_event(event, self.decoder)
         own = msgspec.structs.replace(clock, partition=self.partition, seq=self._clocks)
         self._clocks += 1
-        batch.add_event(own, CLOCK)
+        batch.add_event(own, self.decoder)
         columns = batch.columns(self._position)
         self._position += len(columns)
         _, cut = self._fold(columns, 0)

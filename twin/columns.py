@@ -69,6 +69,15 @@ class Decoder:
         for info in infos:
             self._code[info.struct] = NOT_FOLDED if info.fold is None else self.folds.index(info.fold)
 
+    def read(self, value: bytes) -> ev.Event:
+        """The event in ``value``, which has to be one.
+
+        Raises:
+            msgspec.DecodeError: it is none.
+        """
+        event: ev.Event = self._decode(value)
+        return event
+
     def code(self, struct: type) -> int:
         """The group code of an event type."""
         return self._code[struct]

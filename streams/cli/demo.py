@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from producers.assemble import assemble
@@ -91,9 +92,9 @@ def demo(
     if as_json:
         print_json(result)
     else:
-        out.print(comparison(list(summaries.values())))
+        out.print(*comparison(list(summaries.values())), sep="\n")
         _explain(summaries, policies[0].label())
-        out.print(f"report: {report}    runs, decisions and the run log: {folder}")
+        out.print(f"report: {report}\nruns, decisions and the run log: {folder}", soft_wrap=True)
     if show:
         webbrowser.open(report.resolve().as_uri())
 
@@ -196,41 +197,51 @@ def report_data(scenario: Scenario, seed: int, policies: list[PolicyResult], his
     )
 
 
-def comparison(summaries: list[dict[str, Any]]) -> Table:
-    """Policies side by side, cheapest total first."""
+def comparison(summaries: list[dict[str, Any]]) -> list[Table]:
+    """Policies side by side, cheapest total first: what they cost, and what they delivered."""
+    ranked = sorted(summaries, key=lambda s: float(s["cost"]["total"]))
     unit = summaries[0]["currency"]
-    table = Table(title=f"the same events, cost in {unit}", title_justify="left")
-    table.add_column("policy", no_wrap=True)
-    for heading in (
-        "total", "energy", "network", "moves", "penalty", "per acc-h", "per core-h", "delivered", "late",
-        "t CO2e", "RTT p50/p95 ms", "SLO", "moved", "viol.",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right")
-    for s in sorted(summaries, key=lambda s: float(s["cost"]["total"])):
-        cost, done = s["cost"], s["delivered"]
-        table.add_row(
+    money = _table(
+        f"the same events; {unit}, last two per delivered accelerator-hour and core-hour",
+        ("total", "energy", "network", "moves", "penalty", "acc-h", "core-h"),
+    )
+    work = _table(
+        "what was delivered for it; RTT is p50/p95 by task-hours",
+        ("delivered", "late", "t CO2e", "RTT ms", "SLO", "moved", "viol."),
+    )
+    for s in ranked:
+        cost, carbon, rtt = s["cost"], s["carbon_kg"]["location"], s["rtt_ms"]
+        money.add_row(
             s["policy"],
             *(f"{cost[part]:,.0f}" for part in ("total", "energy", "network", "moves", "penalty")),
             _number(s["unit_cost"]["accelerator_h"], 3),
             _number(s["unit_cost"]["core_h"], 4),
-            "–" if done["share"] is None else f"{done['share']:.2%}",
+        )
+        work.add_row(
+            s["policy"],
+            f"{s['delivered']['share']:.2%}",
             f"{s['tasks']['missed_deadline']:,}",
-            _number(None if s["carbon_kg"]["location"] is None else s["carbon_kg"]["location"] / 1000, 1),
-            f"{_number(s['rtt_ms']['p50'], 1)}/{_number(s['rtt_ms']['p95'], 1)}",
+            _number(None if carbon is None else carbon / 1000, 2),
+            f"{_number(rtt['p50'], 1)}/{_number(rtt['p95'], 1)}",
             "–" if s["slo"] is None else f"{s['slo']:.2%}",
             f"{s['moves']:,}",
             f"{s['violations']:,}",
         )
+    return [money, work]
+
+
+def _table(title: str, headings: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("policy", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
 def waits(summaries: list[dict[str, Any]]) -> Table:
     """Wait by kind of task, p50 / p95 in minutes."""
     kinds = sorted({kind for s in summaries for kind in s["wait_s"]["by_kind"]})
-    table = Table(title="wait from submission to start, p50 / p95 in minutes", title_justify="left")
-    table.add_column("policy", no_wrap=True)
-    for kind in kinds:
-        table.add_column(kind, justify="right")
+    table = _table("wait from submission to start, p50 / p95 in minutes", tuple(kinds))
     for s in sorted(summaries, key=lambda s: float(s["cost"]["total"])):
         by_kind = s["wait_s"]["by_kind"]
         table.add_row(s["policy"], *(_minutes(by_kind.get(kind)) for kind in kinds))
