@@ -202,11 +202,16 @@ def serving_at(answers: list[ev.Event], t: int) -> dict[tuple[str, str], float]:
 
 
 def check_room(
-    world: World, answers: list[ev.Event], t: int, healthy: dict[tuple[str, str], float], only: set[str]
+    world: World,
+    runs: list[Interval],
+    answers: list[ev.Event],
+    *,
+    t: int,
+    healthy: dict[tuple[str, str], float],
+    only: set[str],
 ) -> None:
-    """At ``t`` no pool and no power cap of the clusters ``only`` is overrun."""
-    running = [run for run in intervals(answers) if run.start <= t < run.end]
-    serving = serving_at(answers, t)
+    """At ``t`` no pool and no power cap of the clusters ``only`` is overrun by ``runs`` and what ``answers`` say is served."""
+    running, serving = [run for run in runs if run.start <= t < run.end], serving_at(answers, t)
     for name in only:
         cluster, watts = world.clusters[name], 0.0
         for pool in cluster.pools:
@@ -230,21 +235,23 @@ def check_room(
 @given(worlds(broken=False))
 def test_no_pool_and_no_power_cap_is_ever_overrun(world: World) -> None:
     answers = play(world)
+    runs = intervals(answers)
     for t in {a.t for a in answers}:
-        check_room(world, answers, t, {}, set(world.clusters))
+        check_room(world, runs, answers, t=t, healthy={}, only=set(world.clusters))
 
 
 @given(worlds())
 def test_nothing_starts_where_there_is_no_room_for_it_even_when_clusters_break(world: World) -> None:
     answers = play(world)
     said = [one for one in world.told if isinstance(one, ev.ClusterState)]
-    for run in intervals(answers):
+    runs = intervals(answers)
+    for run in runs:
         name = run.place[0]
         words = [one for one in said if one.cluster_id == name and one.t <= run.start]
         newest = words[-1] if words else None
         assert newest is None or newest.state in {"up", "degraded"}
         healthy = {} if newest is None else {(name, p.pool_id): p.healthy / 4 for p in newest.pools}
-        check_room(world, answers, run.start, healthy, {name})
+        check_room(world, runs, answers, t=run.start, healthy=healthy, only={name})
         downs = [one.t for one in said if one.cluster_id == name and one.state == "down" and one.t > run.start]
         assert not downs or run.end <= downs[0]
 
@@ -320,10 +327,21 @@ def test_progress_is_cumulative_and_energy_is_power_times_time(world: World) -> 
 
 @st.composite
 def rushes(draw: st.DrawFn) -> tuple[ev.ClusterRegistered, list[ev.TaskSubmitted], list[Decision]]:
-    """One pool, many tasks, each placed once."""
+    """One pool, many tasks that all would fit alone and hardly fit together, each placed once."""
     site = draw(clusters())["c"]
-    tasks = [draw(task(f"t{i}")) for i in range(draw(st.integers(4, 14)))]
-    places = [place(one.task_id, 1, "place", ("c", "p"), t=draw(st.integers(0, 10)) * 1000) for one in tasks]
+    tasks, places = [], []
+    for i in range(draw(st.integers(4, 14))):
+        cores, lasts_s, priority, t = draw(
+            st.tuples(st.integers(1, 4), st.integers(5, 30), st.integers(0, 2), st.integers(0, 10))
+        )
+        request = ev.Request(accelerators=draw(st.integers(0, 1)), cpu_cores=cores, mem_gib=draw(st.integers(0, 4)))
+        tasks.append(
+            ev.TaskSubmitted(
+                seq=0, t=0, task_id=f"t{i}", origin="o", priority=priority, request=request, est_duration_s=lasts_s,
+                earliest_start=draw(st.sampled_from([None, None, 5000])), power_w=draw(st.sampled_from([None, 100.0, 300.0])),
+            )
+        )  # fmt: skip
+        places.append(place(f"t{i}", 1, "place", ("c", "p"), t=t * 1000))
     return site, tasks, sorted(places, key=lambda one: one.t)
 
 

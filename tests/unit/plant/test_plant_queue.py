@@ -62,6 +62,15 @@ def test_what_has_no_room_is_passed_by_what_has(w: W) -> None:
     ]  # fmt: skip
 
 
+def test_order_holds_between_tasks_that_need_different_things(w: W) -> None:
+    needs = {"low": (0, 9), "first": (1, 10), "second": (1, 11), "high": (2, 12)}
+    told = [w.task(name, lasts=10, cores=cores, priority=p) for name, (p, cores) in needs.items()]
+    places = [w.place(name, t=1 + i) for i, name in enumerate(needs)]
+    answers = w.tell(w.cluster(), w.task("now", lasts=50, cores=16), *told, w.place("now", t=0), *places)
+    started = [line[:3:2] for line in w.story(answers) if line[1] == "started"]
+    assert started == [(0, "now"), (50, "high"), (60, "first"), (70, "second"), (80, "low")]
+
+
 def small_ones(w: W, n: int) -> list[object]:
     """One task of 8 cores every 30 s for 60 s each: two always run."""
     names = [f"s{i}" for i in range(n)]

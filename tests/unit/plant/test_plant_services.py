@@ -130,5 +130,18 @@ def test_a_cluster_that_is_down_sends_no_reading_and_starts_afresh(w: W) -> None
     assert [(r.cluster_id, r.it_kw) for r in readings(plant, 50)] == [("a", 1.0), ("b", 2.0)]
 
 
+def test_a_reading_after_an_outage_holds_nothing_of_before(w: W) -> None:
+    plant = Plant()
+    plant.feed([w.cluster(idle_kw=1.0), w.task(power_w=9000), w.state("down", t=10), w.state("up", t=40, seq=1)])
+    plant.decide([w.place("x", t=0)])
+    assert [r.it_kw for r in readings(plant, 50)] == [1.0]
+
+
+def test_idle_power_that_changes_counts_from_then_on(w: W) -> None:
+    plant = Plant()
+    plant.feed([w.cluster(idle_kw=1.0), w.cluster(t=25, seq=1, idle_kw=3.0)])
+    assert [r.it_kw for r in readings(plant, 100)] == [2.5]
+
+
 def test_nothing_is_read_unless_asked(w: W) -> None:
     assert w.tell(w.cluster()) == []

@@ -52,6 +52,12 @@ def test_a_degraded_cluster_has_the_room_of_its_working_nodes(w: W) -> None:
     assert [line[0] for line in w.story(answers) if line[1] == "started"] == [1, 1, 11]
 
 
+def test_more_working_nodes_than_there_are_make_no_room(w: W) -> None:
+    told = [w.cluster(), w.state("up", t=0, healthy=9), w.task("x", cores=16), w.task("y", cores=1)]
+    answers = w.tell(*told, w.place("x", t=1), w.place("y", t=2))
+    assert [line[0] for line in w.story(answers) if line[1] == "started"] == [1, 101]
+
+
 def test_what_runs_goes_on_when_nodes_break_and_nothing_new_starts_above_them(w: W) -> None:
     tasks = [w.task("x", lasts=60, cores=10), w.task("y", lasts=10, cores=3)]
     answers = w.tell(w.cluster(), *tasks, w.place("x", t=0), w.place("y", t=20), w.state("degraded", t=10, healthy=3))
