@@ -1,7 +1,7 @@
 """What task shards say of tasks and their latest two attempts, gathered from all partitions at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -62,40 +62,42 @@ class Facts:
 
 
 _TASK = ("submitted", "accelerators", "cpu_cores", "power_w", "data_in_gb", "data_rate_gbph", "state_gb")
+_CODES = ("cluster", "pool", "origin")
 
 
-def gather(shard: MirrorShard, rows: Int1, cell: Int1, fleet: Fleet, codes: Translation) -> Facts:
-    """Facts of ``rows`` (n,) of one shard, whose meters begin at ``cell`` (n,)."""
-    table, partition = shard.tables["tasks"], shard.partition
-    run = table.rows["run"][rows]
-    cluster = codes.of(partition, "cluster", table.texts["cluster"], fleet.cluster_names)
-    pool = codes.of(partition, "pool", table.texts["pool"], fleet.pool_names)
-    origin = codes.of(partition, "origin", table.texts["origin"], fleet.nodes)
-    task = {name: table.rows[name][rows] for name in _TASK}
+def gather(parts: Sequence[tuple[MirrorShard, Int1, Int1]], fleet: Fleet, codes: Translation) -> Facts:
+    """Facts of some rows of some shards, in the order given: (shard, rows, their first meters), at least one part."""
+    records, texts = [], []
+    for shard, rows, _ in parts:
+        table = shard.tables["tasks"]
+        some = table.rows[rows]  # whole records: one pass over the table, and columns of a few rows cost nothing
+        records.append(some)
+        for name, target in zip(_CODES, (fleet.cluster_names, fleet.pool_names, fleet.nodes), strict=True):
+            column = some["origin"] if name == "origin" else some["run"][name]
+            texts.append(codes.of(shard.partition, name, table.texts[name], target)[column])
+    record = _joined(records)
+    run = record["run"]
     return Facts(
-        cell=cell,
+        cell=_joined([cell for _, _, cell in parts]),
         attempt=run["attempt"],
         stated=run["started"],
         start=run["started_at"],
-        cluster=cluster[run["cluster"]],
-        pool=pool[run["pool"]],
+        cluster=_joined(texts[0::3]),
+        pool=_joined(texts[1::3]),
+        origin=_joined(texts[2::3]),
         ends=ends_of(run),
-        origin=origin[table.rows["origin"][rows]],
-        **task,
+        **{name: record[name] for name in _TASK},
     )
 
 
+def _joined(parts: list[AnyArray]) -> AnyArray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def ends_of(run: AnyArray) -> AnyArray:
-    """(Sequence number plus one, time) of each kind of end of runs (rows of the shard's dtype, contiguous), (…, 4, 2)."""
+    """(Sequence number plus one, time) of each kind of end of runs (of the shard's dtype), (…, 4, 2)."""
     result: AnyArray = run.view(_ENDS)["ends"]
     return result
-
-
-def joined(parts: Sequence[Facts]) -> Facts:
-    """All of ``parts`` (at least one), in their order."""
-    if len(parts) == 1:
-        return parts[0]
-    return Facts(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Facts)))
 
 
 def first_end(ends: AnyArray, stated: AnyArray, before: AnyArray | int = LATEST) -> AnyArray:

@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 
 from twin.arrays import AnyArray, Bool1, Int1
-from twin.energy.facts import Facts, first_end, gather, joined
+from twin.energy.facts import Facts, first_end, gather
 from twin.energy.fees import Fees
 from twin.energy.fixed import MILLION, to_fixed
 from twin.energy.fleet import Fleet
@@ -66,12 +66,11 @@ class Runs:
 
     def _gather(self, mirror: Mirror, parts: list[tuple[int, Int1]]) -> Facts:
         """Facts of some rows of some partitions."""
-        facts = []
-        for partition, rows in parts:
-            cell = self.meters.cells(partition, rows)
-            facts.append(gather(mirror.shards["tasks", partition], rows, cell, self._fleet, self._codes))
+        shards = [mirror.shards["tasks", partition] for partition, _ in parts]
+        cells = [self.meters.cells(partition, rows) for partition, rows in parts]
+        facts = gather(list(zip(shards, (rows for _, rows in parts), cells, strict=True)), self._fleet, self._codes)
         self._fleet.fit()
-        return joined(facts)
+        return facts
 
     # ------------------------------------------------------------------------------------------------------- runs
 

@@ -1,5 +1,6 @@
 """What a run delivered and how well, against plain loops over what happened."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from twin import events as ev
 from twin.energy.ledger import Ledger
 from twin.score import History, Score, compare, score
 from twin.score.quality import percentile
+from twin.score.work import run_hours
 from twin.view import Rates
 
 WINDOW = 15 * MINUTE
@@ -379,3 +381,29 @@ def test_a_saving_is_claimed_only_for_the_same_work(run: Run) -> None:
     assert [row.saving for row in rows] == [0.0, pytest.approx(0.25), None, pytest.approx(0.25), pytest.approx(3.5)]
     assert compare(rows := [one, other(-1.0, 1.0)], against=1)[0].saving is None
     assert compare(rows)[0].per_core_h == one.unit_cost.core_h
+
+
+def test_the_history_is_the_same_from_bases_and_from_deltas_and_agrees_with_the_ledger(
+    new_world: Callable[..., World],
+) -> None:
+    scores, ledgers = [], []
+    for every_cut_a_base in (False, True):
+        run = Run(new_world(every_cut_a_base=every_cut_a_base))
+        rng = np.random.default_rng(11)
+        for window in range(30):
+            name = f"t{window}"
+            run.world.task(name, power_w=1000.0, request=gpus(1), est_duration_s=36_000.0, t=run.t)
+            run.world.started(name, run.t, "nl", pool="gpu")
+            if rng.random() < 0.5:
+                run.world.ended(name, run.t + 7 * MINUTE, "nl", how=ev.TaskPaused)
+                run.world.started(name, run.t + 9 * MINUTE, "nl", pool="gpu")
+                run.world.ended(name, run.t + int(rng.integers(10, 50)) * MINUTE, "nl", how=ev.TaskReleased)
+            if rng.random() < 0.5:
+                run.world.started(name, run.t + 50 * MINUTE, "fr", pool="gpu", attempt=2)
+            run.windows(1)
+        scores.append(run.score())
+        ledgers.append(run.ledger.sha())
+        assert run.score().energy_kwh == pytest.approx(float(run_hours(run.history, run.t).sum()))
+        assert run.score().cost.moves == 0.0
+    assert scores[0] == scores[1]
+    assert ledgers[0] == ledgers[1]
