@@ -84,7 +84,10 @@ class Meters:
         self.active[cells] = (self.rows["stated"][cells] > 0) & (self.rows["end"][cells] != self.rows["booked"][cells])
 
     def rate(self, cells: Int1, power_mw: Int1, rate: Int1) -> None:
-        """Let ``cells`` draw ``power_mw`` and pay ``rate`` from where they are booked to."""
+        """Let ``cells`` draw ``power_mw`` and pay ``rate`` from where they are booked to.
+
+        A later correction that reaches back beyond this is reckoned at the new values: the old ones are not kept.
+        """
         rows = self.rows
         differ = (rows["power_mw"][cells] != power_mw) | (rows["rate"][cells] != rate)
         if differ.any():

@@ -135,7 +135,8 @@ class Runs:
             new = np.flatnonzero(differs)
             self._data_in(facts, task[new], cells[new])
         meters.end(cells, first_end(facts.ends[task, slot], stated))
-        running = np.flatnonzero(meters.active[cells] | (before != stated))
+        # what is only taken back goes at the power it was booked at
+        running = np.flatnonzero((meters.rows["end"][cells] > meters.rows["booked"][cells]) | (before != stated))
         self._rate(facts, task[running], cells[running], count=before[running] != stated[running])
 
     def _begin(self, facts: Facts, task: Int1, slot: Int1, some: Bool1) -> None:

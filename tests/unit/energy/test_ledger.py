@@ -242,6 +242,18 @@ def test_a_changed_power_counts_from_the_window_that_brings_it(books: Books) -> 
     assert books.kwh() == pytest.approx(2.0 + 3.0)
 
 
+def test_what_was_booked_too_much_is_taken_back_at_the_power_it_was_booked_at(books: Books) -> None:
+    books.world.task("x", power_w=4000.0)
+    books.world.started("x", T0, "nl")
+    books.world.ended("x", T0 + HOUR, "nl", seq=9)
+    books.windows(5)
+    books.world.cluster("nl", "NL", pue=ev.PueCurve(a=1.5), idle_kw=0.0, t=books.t)
+    books.windows(1)
+    books.world.ended("x", T0 + 30 * MINUTE, "nl", how=ev.TaskFailed, seq=8)
+    books.windows(1)
+    assert books.kwh() == pytest.approx(2.0)
+
+
 def test_a_reused_row_starts_from_nothing(books: Books) -> None:
     books.world.task("x", power_w=4000.0)
     books.world.started("x", T0, "nl")
