@@ -66,12 +66,13 @@ class Floor:
             entry.pool.line.remove(entry.key, entry.kind)
             entry.pool.cluster.queued -= 1
 
-    def refuse(self, t: int, pool: Pool) -> None:
-        """Turn away all that waits at ``pool`` or is on its way there."""
-        place = pool.cluster.spec.cluster_id, pool.pool_id
-        for entry in list(pool.entries.values()):
-            self._unqueue(entry)
-            self._answers.rejected(t, entry.task, attempt=entry.attempt, place=place, decision_id=entry.decision_id)
+    def turn_out(self, t: int, cluster: Cluster) -> None:
+        """Turn away all that waits, or is on its way, for what ``cluster`` could not start any more."""
+        for pool in cluster.pools.values():
+            place = cluster.spec.cluster_id, pool.pool_id
+            for entry in [entry for entry in pool.entries.values() if not pool.holds(entry.need)]:
+                self._unqueue(entry)
+                self._answers.rejected(t, entry.task, attempt=entry.attempt, place=place, decision_id=entry.decision_id)
 
     # ------------------------------------------------------------------------------------------------- running
 
@@ -112,14 +113,13 @@ class Floor:
             del self.tasks[task.spec.task_id]
             self.stop(t, run, ev.TaskFinished, done_ms=task.duration_ms, reason="")
 
-    def shut_down(self, t: int, cluster: Cluster) -> None:
-        """Fail what runs on ``cluster`` (with it the source of moves that are under way) and turn away what waits."""
+    def fail(self, t: int, cluster: Cluster) -> None:
+        """Fail what runs on ``cluster``, and with it moves that are under way from there."""
         for pool in cluster.pools.values():
             for run in list(pool.runs.values()):
                 self.leave(run.task)
                 kept_ms = run.saved_ms(t) if run.task.spec.interruptible else 0
                 self.stop(t, run, ev.TaskFailed, done_ms=kept_ms, reason="cluster_down")
-            self.refuse(t, pool)
 
     # ------------------------------------------------------------------------------------------------- settling
 
@@ -186,5 +186,5 @@ class Floor:
 
 
 def _keeps_room(t: int, entry: Entry) -> bool:
-    """Whether ``entry`` has let others pass for long enough and only has to wait for room."""
-    return t - entry.ready >= PATIENCE_MS and entry.task.run is None and entry.pool.now_holds(entry.need)
+    """Whether ``entry`` has let others pass for long enough and only has to wait until tasks end."""
+    return t - entry.ready >= PATIENCE_MS and entry.task.run is None and entry.pool.leaves(entry.need)

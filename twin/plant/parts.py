@@ -165,16 +165,17 @@ class Pool:
         a, b, c, d = self.line.least
         return a <= self.accelerators and b <= self.cores and c <= self.mem and d <= self.cluster.power
 
-    def takes(self, task: Task) -> bool:
-        """Whether it lets ``task`` into its queue: it starts tasks, and empty with all nodes it would hold this one."""
-        a, b, c = task.need
-        large_enough = a <= self.full[0] and b <= self.full[1] and c <= self.full[2]
-        return self.here and self.cluster.starts and large_enough
-
-    def now_holds(self, need: Need) -> bool:
-        """Whether the empty pool with its working nodes holds ``need``, under the cluster's power cap."""
+    def holds(self, need: Need) -> bool:
+        """Whether it starts tasks and, empty, would hold ``need`` as it stands: with its working nodes, under the cap."""
         c, cluster = self.capacity, self.cluster
-        return need[0] <= c[0] and need[1] <= c[1] and need[2] <= c[2] and need[3] <= cluster.limit - cluster.idle
+        inside = need[0] <= c[0] and need[1] <= c[1] and need[2] <= c[2] and need[3] <= cluster.limit - cluster.idle
+        return inside and self.here and cluster.starts
+
+    def leaves(self, need: Need) -> bool:
+        """Whether services leave room for ``need`` once no task runs."""
+        cluster = self.cluster
+        power = cluster.limit - cluster.idle - cluster.granted
+        return need[0] <= self.capacity[0] - self.granted and need[3] <= power
 
     def take(self, need: Need, t: int, sign: int = 1) -> None:
         """Use ``need`` from ``t`` on; with ``sign`` -1 give it back."""
@@ -188,14 +189,14 @@ class Cluster:
     """A cluster: its pools, its state, its power (``power``: IT microwatts still free under the cap) and its meter."""
 
     __slots__ = (
-        "_drawn_uw_ms", "_metered_to", "_read_at", "idle", "index", "limit", "load", "pools", "power", "queued", "reset",
+        "_drawn_uw_ms", "_metered_to", "_read_at", "granted", "idle", "index", "limit", "load", "pools", "power", "queued", "reset",
         "retired", "seq_meter", "seq_serving", "spec", "state", "unmet",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.pools: dict[str, Pool] = {}
-        self.idle = self.load = 0
+        self.idle = self.load = self.granted = 0
         self.limit = self.power = ENDLESS
         self.retired = False
         self.queued = 0

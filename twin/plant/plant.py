@@ -32,10 +32,11 @@ RANK: Final[dict[type, int]] = {
 class Plant:
     """Simulated clusters that take decisions, run tasks and serve services.
 
-    Queues are first come first served within priority, with backfill: what has no room is passed by what has, until it
-    has waited for ``floor.PATIENCE_MS``; from then on nothing behind it starts in its pool (in its cluster, where it
-    lacks nothing but power) before it does. What the working part of its pool could never hold keeps no room, nor does
-    what still runs elsewhere.
+    A queue holds only what its pool, empty, could start as it stands: with its working nodes, under the power cap, and
+    only while the cluster is up or degraded. Anything else is refused, at the decision or when that changes. Queues are
+    first come first served within priority, with backfill: what has no room is passed by what has, until it has waited
+    for ``floor.PATIENCE_MS``; from then on nothing behind it starts in its pool (in its cluster, where it lacks nothing
+    but power) before it does. What services leave no room for keeps none, nor does what still runs elsewhere.
 
     Args:
         reject: share of places that are refused: those whose crc32 of ``task_id|cluster_id``, as a fraction of 2**32, is
@@ -118,9 +119,6 @@ class Plant:
         cluster = clusters[event.cluster_id]
         cluster.describe(event, t)
         self._follow(t, cluster)
-        for pool in cluster.pools.values():
-            if not pool.here:
-                self._floor.refuse(t, pool)
 
     def _retire(self, t: int, event: ev.ClusterRetired) -> None:
         cluster = self._floor.clusters.get(event.cluster_id)
@@ -140,7 +138,8 @@ class Plant:
         for pool in cluster.pools.values():
             self._floor.regrant(pool)
         if cluster.off:
-            self._floor.shut_down(t, cluster)
+            self._floor.fail(t, cluster)
+        self._floor.turn_out(t, cluster)
 
     def _link(self, _: int, event: ev.NetworkLink) -> None:
         self._mbps[event.src, event.dst] = event.available_mbps
@@ -196,7 +195,7 @@ class Plant:
         if (
             pool is None
             or transfer_ms is None
-            or not pool.takes(task)
+            or not pool.holds((*task.need, pool.power_of(task)))
             or self._hit(f"{decision.task_id}|{to.cluster_id}", self._reject)
         ):
             place = to.cluster_id, to.pool_id

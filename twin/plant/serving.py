@@ -45,7 +45,9 @@ def grant(cluster: Cluster, demands: dict[str, Demand], t: int) -> Iterator[Chan
         if given != pool.granted:
             before, pool.granted = pool.granted, given
             pool.accelerators -= given - before
-            cluster.draw(_power(pool, given) - _power(pool, before), t)
+            more = _power(pool, given) - _power(pool, before)
+            cluster.granted += more
+            cluster.draw(more, t)
         yield from _changes(pool, need, given, total)
 
 
@@ -64,7 +66,7 @@ def _power(pool: Pool, accelerators: int) -> int:
 
 def _under_cap(cluster: Cluster, pools: list[Pool], grants: list[int]) -> list[int]:
     """``grants``, scaled down to the power that is left for services."""
-    room = max(0, cluster.power + sum(_power(pool, pool.granted) for pool in pools))
+    room = max(0, cluster.power + cluster.granted)
     draws = sum(_power(pool, given) for pool, given in zip(pools, grants, strict=True))
     if draws <= room:
         return grants

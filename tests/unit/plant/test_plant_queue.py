@@ -86,9 +86,11 @@ def test_a_large_task_is_not_passed_for_ever(w: W) -> None:
     assert 15 + patience_s <= start[0] <= 15 + patience_s + 90
 
 
-def test_a_task_that_a_broken_pool_cannot_hold_keeps_no_room(w: W) -> None:
-    large = [w.task("large", lasts=10, cores=16), w.state("degraded", t=10, healthy=3), w.place("large", t=15)]
-    story = w.story(w.tell(w.cluster(), *small_ones(w, 40), *large))
+def test_a_task_that_services_leave_no_room_for_keeps_none(w: W) -> None:
+    site = w.cluster(pools=[w.pool(tokens_per_s={"m": 100.0})])
+    asked = ev.ServiceDemand(seq=0, t=0, service="s", origin="o", start=0, end=1, tokens_out_per_s=1, model="m")
+    large = [w.task("large", gpus=7), w.place("large", t=15)]
+    story = w.story(w.tell(site, asked, w.split("s@o", {"a": 200.0}, t=0), *small_ones(w, 40), *large))
     assert "large" not in {line[2] for line in story}
     assert sum(line[1] == "finished" for line in story) == 40
 
@@ -135,8 +137,9 @@ def test_a_place_that_does_not_exist_is_refused(w: W, to: str) -> None:
     assert (answers[0].reason, answers[0].decision_id) == ("rejected", "x#3")
 
 
-def test_a_task_larger_than_the_pool_is_refused(w: W) -> None:
-    answers = w.tell(w.cluster(), w.task(cores=17), w.place("x", t=10))
+@pytest.mark.parametrize("need", [{"cores": 17}, {"gpus": 9}, {"mem": 64.5}, {"power_w": 2001}])
+def test_a_task_that_the_empty_pool_would_not_hold_is_refused(w: W, need: dict[str, float]) -> None:
+    answers = w.tell(w.cluster(power_cap_kw=3.0, idle_kw=1.0), w.task(**need), w.place("x", t=10))
     assert [(a.t, a.reason) for a in answers] == [(10_000, "rejected")]
 
 
@@ -264,7 +267,8 @@ def test_idle_power_is_that_of_the_devices_unless_given(w: W) -> None:
     idle_kw = (8 * 60 + 16 * 2.5) / 1000
     for spare_w, starts in ((100.0, True), (99.9, False)):
         site = w.cluster(pools=[devices], power_cap_kw=idle_kw + spare_w / 1000)
-        assert bool(w.tell(site, w.task(power_w=100), w.place("x", t=0))) is starts
+        first = w.story(w.tell(site, w.task(power_w=100), w.place("x", t=0)))[0]
+        assert first[1] == ("started" if starts else "failed")
 
 
 def test_a_task_asked_for_again_runs_as_the_newer_word_says(w: W) -> None:

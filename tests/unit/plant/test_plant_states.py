@@ -38,12 +38,22 @@ def test_a_cluster_that_is_down_or_draining_takes_nothing_until_it_is_up(w: W, w
     assert answers[0].reason == "rejected"
 
 
-def test_a_draining_cluster_lets_run_what_runs_and_wait_what_waits(w: W) -> None:
+def test_a_draining_cluster_lets_run_what_runs_and_turns_away_what_waits(w: W) -> None:
     told = [w.cluster(), w.task("x", cores=16), w.task("y", cores=16), w.place("x", t=0), w.place("y", t=0)]
-    answers = w.tell(*told, w.state("draining", t=50), w.state("up", t=400, seq=1))
-    assert [line[:3] for line in w.story(answers)] == [
-        (0, "started", "x"), (100, "finished", "x"), (400, "started", "y"), (500, "finished", "y"),
-    ]  # fmt: skip
+    assert w.story(w.tell(*told, w.state("draining", t=50)))[1:] == [
+        (50, "failed", "y", 1, "a"),
+        (100, "finished", "x", 1, "a"),
+    ]
+
+
+def test_what_a_broken_pool_could_not_hold_is_turned_away_and_what_it_could_waits(w: W) -> None:
+    told = [w.cluster(), w.task("x", cores=16), w.task("large", cores=9), w.task("small", lasts=10, cores=8)]
+    answers = w.tell(*told, *(w.place(n, t=0) for n in ("x", "large", "small")), w.state("degraded", t=50, healthy=2))
+    assert w.story(answers)[1:4] == [
+        (50, "failed", "large", 1, "a"),
+        (100, "started", "small", 1, "a"),
+        (100, "finished", "x", 1, "a"),
+    ]
 
 
 def test_a_degraded_cluster_has_the_room_of_its_working_nodes(w: W) -> None:
