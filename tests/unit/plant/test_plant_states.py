@@ -115,6 +115,11 @@ def test_a_pool_that_is_not_named_any_more_turns_away_what_waits_and_lets_run_wh
     assert w.story(answers)[1:] == [(30, "failed", "y", 1, "a"), (100, "finished", "x", 1, "a")]
 
 
+def test_a_pool_that_is_not_named_any_more_takes_not_even_what_needs_nothing(w: W) -> None:
+    told = [w.cluster(), w.cluster(t=30, seq=1, pools=[w.pool("q")]), w.task(), w.place("x", t=40)]
+    assert w.story(w.tell(*told)) == [(40, "failed", "x", 1, "a")]
+
+
 def test_a_state_said_before_the_cluster_is_registered_holds(w: W) -> None:
     told = [w.state("down", t=0), w.cluster(t=10), w.task(), w.place("x", t=20)]
     assert w.story(w.tell(*told)) == [(20, "failed", "x", 1, "a")]
