@@ -4,17 +4,19 @@ Pure and reproducible to the bit: no BLAS, no libm, stable sorts, ties to the lo
 """
 
 from twin.dispatch.baselines import baseline
-from twin.dispatch.check import Violation, check
+from twin.dispatch.check import Violation, check, violations
 from twin.dispatch.policy import POLICIES, Policy
+from twin.dispatch.price import price
 from twin.view import Decisions, PriceCarry, View
 
-__all__ = ["POLICIES", "Policy", "Violation", "check", "dispatch"]
+__all__ = ["POLICIES", "Policy", "Violation", "check", "dispatch", "violations"]
 
 
 def dispatch(view: View, carry: PriceCarry, policy: Policy, seed: int) -> tuple[Decisions, PriceCarry]:
     """Return what ``policy`` decides on ``view``, and what it keeps for the next window.
 
-    A function of its arguments alone. ``seed`` is for policies that draw lots; today none does.
+    A function of its arguments alone. ``seed`` only turns ties of rounding.
     """
-    del seed
+    if policy.name == "price":
+        return price(view, carry, policy, seed)
     return baseline(view, carry, policy)

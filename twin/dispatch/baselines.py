@@ -115,7 +115,7 @@ def _score(view: View, policy: Policy, cost: Float2, rtt_ms: Float2) -> Float2:
     c, at = view.clusters, view.pools.cluster
     everywhere = np.zeros(cost.shape)
     match policy.name:
-        case "cost-greedy" | "stay" | "price":
+        case "cost-greedy" | "stay":
             return cost
         case "price-greedy":
             return everywhere + c.price_per_mwh[at]

@@ -34,8 +34,13 @@ class Violation:
     detail: str
 
 
-def check(view: View, decisions: Decisions) -> list[Violation]:
-    """Return every hard constraint that ``decisions`` break on ``view``; an empty list where there is none."""
+def check(view: View, decisions: Decisions) -> list[str]:
+    """Return every hard constraint that ``decisions`` break on ``view`` as a line of text; empty where there is none."""
+    return [f"{v.rule} {v.subject}: {v.detail}" for v in violations(view, decisions)]
+
+
+def violations(view: View, decisions: Decisions) -> list[Violation]:
+    """Return the same with its parts apart."""
     return _Check(view, decisions).run()
 
 

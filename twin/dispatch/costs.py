@@ -4,7 +4,7 @@ All costs are rates in currency per hour while the task runs, so that tasks of d
 once per start is spread over the hours it serves. Rows are tasks or classes of equal tasks (:func:`classes`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -44,6 +44,14 @@ class Costs:
     barred: Bool2
     within: Bool2
     ok: Bool2
+
+    def take(self, rows: Int1) -> "Costs":
+        """Return the costs of ``rows``."""
+        return Costs(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    def join(self, other: "Costs") -> "Costs":
+        """Return the rows of both, those of ``other`` behind."""
+        return Costs(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
 
 
 def classes(view: View, tasks: Int1, start_h: Float1) -> tuple[Int1, Int1]:

@@ -28,6 +28,10 @@ class Room:
         self.power: list[float] = np.where(power_kw < -EPS, -1.0, power_kw).tolist()
         self.cluster: list[int] = cluster.tolist()
 
+    def copy(self) -> "Room":
+        """Return a room of its own."""
+        return Room(self.free(), self.power_kw(), np.array(self.cluster, np.int64))
+
     def fits(self, pool: int, use: Sequence[float], kw: float) -> bool:
         """Return whether ``use`` (accelerators, cores, GiB) and ``kw`` of IT power fit at ``pool``."""
         return (

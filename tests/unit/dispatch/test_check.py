@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.dispatch.views import Mix, random_view
-from twin.dispatch import Policy, check, dispatch
+from twin.dispatch import Policy, check, dispatch, violations
 from twin.view import Action, Decisions, PriceCarry, State, View
 
 CALM = Mix(closed=0.0, down=0.0, caps=1.0, unknown_rtt=0.0, barred=0.0, load=0.3, tight=0.0, short=0.0)
@@ -25,13 +25,18 @@ def fresh(seed: int = 3) -> tuple[View, Decisions]:
 
 
 def rules(view: View, d: Decisions) -> set[str]:
-    return {v.rule for v in check(view, d)}
+    return {v.rule for v in violations(view, d)}
 
 
 def with_column(d: Decisions, name: str, value: float, at: int = 0) -> Decisions:
     column = getattr(d, name).copy()
     column[at] = value
     return replace(d, **{name: column})
+
+
+def test_a_violation_reads_as_a_line_of_text() -> None:
+    view, d = fresh()
+    assert check(view, with_column(d, "pool", 10_000))[0] == f"unknown_pool {view.tasks.ids[d.task[0]]}: no pool 10000"
 
 
 def test_two_decisions_about_one_task_are_found() -> None:

@@ -1,0 +1,219 @@
+"""Prices of scarce room: the smoothed Lagrangian dual of a market, climbed by a damped diagonal step with momentum.
+
+With a price per pool and resource and one per cluster on power, items separate: each takes the place of least cost plus
+prices, or its outside option. Prices rise where demand exceeds room. Smoothing spreads an item over nearly equal
+places, so that demand answers smoothly; the temperature is a share of what a class has to lose (the spread of its
+costs) and falls along the way. Any prices >= 0 give a valid lower bound (:func:`bound`).
+
+The kernel is (1 - x/32)^-32 in place of exp(x): positive, monotone and the same bits on every processor.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from twin.arrays import AnyArray, Bool2, Float1, Float2
+from twin.dispatch.market import Market
+from twin.dispatch.room import EPS, Room
+from twin.view import PriceCarry
+
+DAMP, MOMENTUM = 0.3, 0.9
+HOLD = 0.3  # last share of the steps at the final temperature
+STEP = 15.0  # longest step in units of temperature x price scale
+SOFT = 0.02  # floor of the curvature, as a share of room
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """``pool`` (P, 3) in currency per unit and hour, ``power`` (C,) in currency per kWh of IT energy."""
+
+    pool: Float2
+    power: Float1
+
+    @classmethod
+    def of(cls, carry: PriceCarry, pools: int, clusters: int) -> "Prices":
+        """Return the carried prices, zero for pools and clusters that are new."""
+        pool, power = np.zeros((pools, 3)), np.zeros(clusters)
+        pool[: len(carry.pool_prices)] = carry.pool_prices[:pools]
+        power[: len(carry.power_prices)] = carry.power_prices[:clusters]
+        return cls(pool, power)
+
+
+@dataclass(frozen=True, slots=True)
+class Smooth:
+    """The answer of a market to prices at one temperature.
+
+    Attributes:
+        share: share of each class at each pool if it is placed, rows sum to 1, (G, P).
+        placed: share of each item that is placed at all, (n,).
+        least: least cost plus prices of each class, (G,).
+        load: demand, (P, 3); power (C,) kW.
+        slope: how fast demand falls with its own price, (P, 3) and (C,).
+    """
+
+    share: Float2
+    placed: Float1
+    least: Float1
+    load: Float2
+    power: Float1
+    slope: Float2
+    power_slope: Float1
+
+
+class Dual:
+    """A market with room, ready to be asked at many prices."""
+
+    def __init__(self, m: Market, room: Room) -> None:
+        self.m = m
+        self.free = np.maximum(room.free(), 0.0)
+        self.power_kw = np.maximum(room.power_kw(), 0.0)
+        self.cluster = np.array(room.cluster, np.int64)
+        self.capped = np.flatnonzero(np.isfinite(self.power_kw))
+        self.cost = np.where(_alone(m, self.free, self.power_kw[self.cluster]), m.cost, np.inf)
+        open_ = np.isfinite(self.cost)
+        low = np.where(open_, self.cost, np.inf).min(axis=1, initial=np.inf)
+        self.live = np.isfinite(low)
+        low = np.where(self.live, low, 0.0)
+        spread = np.where(open_, self.cost - low[:, None], 0.0).sum(axis=1) / np.maximum(open_.sum(axis=1), 1)
+        most = np.zeros(len(low))
+        np.maximum.at(most, m.row, m.out - low[m.row])  # what a class may lose at all
+        self.size = np.maximum(np.maximum(spread, 1e-3 * most), 1e-9)
+        self.most = np.maximum(self.size, most)
+        self.kw_most = m.kw.max(axis=1, initial=0.0)
+
+    def rent(self, prices: Prices) -> Float2:
+        """Return what each class pays for its room at each pool, (G, P) currency per hour."""
+        m = self.m
+        rent = np.zeros(m.kw.shape)
+        for r in range(3):
+            if prices.pool[:, r].any():
+                rent += m.request[:, r, None] * prices.pool[:, r]
+        if prices.power.any():
+            rent += m.kw * prices.power[self.cluster]
+        return rent
+
+    def reduced(self, prices: Prices) -> Float2:
+        """Return cost plus rent, (G, P) currency per hour; inf where a class may not go or does not fit."""
+        return self.cost + self.rent(prices)
+
+    def answer(self, prices: Prices, heat: Float1) -> Smooth:
+        """Return the smoothed demand at ``prices``."""
+        m = self.m
+        cost = self.reduced(prices)
+        least = np.where(self.live, cost.min(axis=1, initial=np.inf), 0.0)
+        e = kernel(np.maximum((least[:, None] - cost) / heat[:, None], -1e6))
+        total = e.sum(axis=1)
+        share = e / total[:, None]
+        gap = (least[m.row] - m.out) / heat[m.row]
+        w, s = kernel(-np.abs(gap)), total[m.row]
+        placed = np.where(gap <= 0, s / (s + w), w * s / (w * s + 1.0)) * self.live[m.row]
+        mass = np.bincount(m.row, m.occupancy * placed, len(least))
+        y = share * mass[:, None]
+        y_heat = y / heat[:, None]
+        load, slope = np.empty((len(self.cluster), 3)), np.empty((len(self.cluster), 3))
+        for r in range(3):
+            a = m.request[:, r, None]
+            load[:, r] = np.add.reduce(a * y, axis=0)
+            slope[:, r] = np.add.reduce(a * a * y_heat, axis=0)
+        power = self._by_cluster(m.kw, y)
+        return Smooth(share, placed, least, load, power, slope, self._by_cluster(m.kw * m.kw, y_heat))
+
+    def _by_cluster(self, kw: Float2, y: Float2) -> Float1:
+        """Return the sum of ``kw * y`` (G, P) per cluster, (C,); zero where no cluster has a cap."""
+        if not len(self.capped):
+            return np.zeros(len(self.power_kw))
+        total = np.zeros(len(self.power_kw))
+        np.add.at(total, self.cluster, np.add.reduce(kw * y, axis=0))
+        return total
+
+    def climb(self, start: Prices, steps: int, hot: Float1, cold: Float1) -> Prices:
+        """Return prices after ``steps`` steps from ``start``, the heat of each class falling from ``hot`` to ``cold``."""
+        pool, power = _Climber(start.pool), _Climber(start.power)
+        finite = np.isfinite(self.power_kw)
+        power_kw = np.where(finite, self.power_kw, 0.0)
+        for heat in _cooling(steps, hot, cold):
+            scale = np.array([_scale(heat, self.m.request[:, r]) for r in range(3)])
+            got = self.answer(Prices(pool.ahead, power.ahead), heat)
+            pool.step((got.load - self.free) / (got.slope + SOFT * self.free / scale + EPS), STEP * scale)
+            if len(self.capped):
+                power_scale = _scale(heat, self.kw_most)
+                rise = np.where(
+                    finite, (got.power - power_kw) / (got.power_slope + SOFT * power_kw / power_scale + EPS), 0.0
+                )
+                power.step(rise, STEP * power_scale)
+        return Prices(pool.now, np.where(finite, power.now, 0.0))
+
+    def bound(self, prices: Prices) -> float:
+        """Return a lower bound of the market's objective: valid for any prices >= 0, the best one known if they clear.
+
+        Every item takes the cheaper of its best place at cost plus prices and its outside option; the room is paid out.
+        """
+        m = self.m
+        least = self.reduced(prices).min(axis=1, initial=np.inf)
+        items = (m.occupancy * np.minimum(m.out, least[m.row])).sum()
+        rent = (prices.pool * self.free).sum()
+        capped = np.isfinite(self.power_kw)
+        return float(items - rent - (prices.power[capped] * self.power_kw[capped]).sum())
+
+
+class _Climber:
+    """One array of prices with momentum; a coordinate that turns around starts afresh."""
+
+    def __init__(self, start: AnyArray) -> None:
+        self.now = start
+        self.ahead = start
+
+    def step(self, rise: AnyArray, limit: AnyArray | float) -> None:
+        new = np.maximum(self.ahead + DAMP * np.minimum(np.maximum(rise, -limit), limit), 0.0)
+        moved = new - self.now
+        keep = np.where((new - self.ahead) * moved < 0, 0.0, MOMENTUM)
+        self.ahead = np.maximum(new + keep * moved, 0.0)
+        self.now = new
+
+
+def kernel(x: AnyArray) -> AnyArray:
+    """Return (1 - x/32)^-32 for x <= 0, by five squarings."""
+    y: AnyArray = 1.0 / (1.0 - x / 32.0)
+    for _ in range(5):
+        y *= y
+    return y
+
+
+def _cooling(steps: int, hot: Float1, cold: Float1) -> Iterator[Float1]:
+    """Yield the heat of each class per step: falling by a constant factor, then held."""
+    falling = max(1, int(steps * (1.0 - HOLD)))
+    factor = _root(cold / hot, falling)
+    heat = hot
+    for k in range(steps):
+        yield heat if k < falling else cold
+        heat = heat * factor
+
+
+def _root(x: Float1, n: int) -> Float1:
+    """Return x^(1/n) for 0 < x <= 1 by halving intervals: the same bits everywhere."""
+    low, high = np.zeros(len(x)), np.ones(len(x))
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        power = np.ones(len(x))
+        for _ in range(n):
+            power = power * middle
+        low, high = np.where(power < x, middle, low), np.where(power < x, high, middle)
+    return high
+
+
+def _scale(size: Float1, request: Float1) -> float:
+    """Return the typical price per unit at which the classes' spreads are used up; 1 where nobody asks for it."""
+    asks = request > 0
+    return float(np.sort(size[asks] / request[asks])[asks.sum() // 2]) if asks.any() else 1.0
+
+
+def _alone(m: Market, free: Float2, power_kw: Float1) -> Bool2:
+    """Return where the smallest item of each class fits if it comes alone, (G, P)."""
+    least = np.full(len(m.cost), np.inf)
+    np.minimum.at(least, m.row, m.occupancy)
+    least = np.where(np.isfinite(least), least, 0.0)
+    fits: Bool2 = m.kw * least[:, None] <= power_kw + EPS
+    for r in range(3):
+        fits &= m.request[:, r, None] * least[:, None] <= free[:, r] + EPS
+    return fits

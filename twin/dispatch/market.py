@@ -1,0 +1,165 @@
+"""The window as one assignment problem: new work, work that has to leave, and running work that might move, side by side.
+
+Every item has an outside option, what it costs per hour not to be (re)placed: for running work its cost where it is,
+for work without a place the penalty on top of its dearest place, so that nothing that can run is left out to save
+money. A place costs energy, network and, for a move, the cost of the move spread over the hours for which today's
+saving is believed. All of it is weighed by occupancy, the share of the window that the item uses.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from twin.arrays import Bool1, Float1, Float2, Int1
+from twin.dispatch.costs import Costs, classes, costs, equal_rows, start_hours
+from twin.dispatch.moves import lost_work
+from twin.dispatch.problem import Problem
+from twin.view import ACCELERATORS, CPU_CORES, State, View
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """n items in G classes against P pools.
+
+    Attributes:
+        task: index into the view's tasks, (n,).
+        row: class of each item, (n,).
+        occupancy: share of the window, (n,).
+        use: request times occupancy, (n, 3).
+        out: cost of the outside option, currency per hour, (n,).
+        mover: runs already and might move, (n,).
+        rank: precedence among items without a place: lower goes first, (n,).
+        cost: currency per hour, inf where the class may not go, (G, P).
+        kw: IT power, (G, P).
+        request: (G, 3).
+    """
+
+    task: Int1
+    row: Int1
+    occupancy: Float1
+    use: Float2
+    out: Float1
+    mover: Bool1
+    rank: Int1
+    cost: Float2
+    kw: Float2
+    request: Float2
+
+    def objective(self, pool: Int1) -> float:
+        """Return the cost per hour of items at ``pool`` (n,), -1 for the outside option."""
+        at = np.where(pool >= 0, self.cost[self.row, np.maximum(pool, 0)], self.out) if self.cost.size else self.out
+        return float((self.occupancy * at).sum())
+
+    def take(self, items: Int1) -> "Market":
+        """Return the market of ``items`` alone; classes keep their rows."""
+        return Market(
+            self.task[items], self.row[items], self.occupancy[items], self.use[items], self.out[items],
+            self.mover[items], self.rank[items], self.cost, self.kw, self.request,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Movers:
+    """Running tasks that would be cheaper elsewhere.
+
+    Attributes:
+        task: (m,).
+        row: class of each in ``cost``, (m,).
+        base: class of each in ``costs``, (m,).
+        stay: cost where it is, currency per hour, (m,).
+        cost: cost per hour elsewhere with the move spread over its hours, inf where it may not go, (G', P).
+        kw: (G', P).
+        request: (G', 3).
+        costs: costs without the move, of the base classes.
+    """
+
+    task: Int1
+    row: Int1
+    base: Int1
+    stay: Float1
+    cost: Float2
+    kw: Float2
+    request: Float2
+    costs: Costs
+
+
+def movers(view: View, carbon: float, break_even_h: float, hysteresis: float) -> Movers | None:
+    """Return the running tasks for which some pool is cheaper even after paying for the move; None: there is none.
+
+    A move pays if saving per hour x min(remaining, break-even) exceeds (1 + hysteresis) x cost of the move.
+    """
+    t = view.tasks
+    task = np.flatnonzero((t.state == State.RUNNING) & t.movable & (t.desired >= 0) & (t.desired == t.reported))
+    task = task[view.pools.holds[t.desired[task]]]
+    if not len(task):
+        return None
+    hours = np.full(len(task), np.inf)  # input data is there already
+    member, base = classes(view, task, hours)
+    at = costs(view, task[member], carbon, hours[member])
+    open_cost = np.where(at.ok, at.cost, np.inf)
+    here = t.desired[task]
+    stay = at.cost[base, here]
+    cheaper = np.flatnonzero(open_cost.min(axis=1)[base] < stay)
+    if not len(cheaper):
+        return None
+    task, base, here, stay = task[cheaper], base[cheaper], here[cheaper], stay[cheaper]
+    lost = lost_work(view, task)
+    pays = (t.state_gb[task] > 0) | (lost > 0)
+    trust_h = np.maximum(np.minimum(start_hours(view, task), break_even_h), 1e-9)
+    node = view.clusters.node[view.pools.cluster]
+    source = np.where(pays, node[here], -1)
+    first, row = equal_rows([base, source, t.state_gb[task], lost, np.where(pays, trust_h, 0.0)])
+    fee = np.where(pays[first, None], view.network.fee_per_gb[node[here[first]]][:, node], 0.0)
+    once = t.state_gb[task[first], None] * fee + lost[first, None]
+    cost = open_cost[base[first]] + (1.0 + hysteresis) * once / trust_h[first, None]
+    keep = np.flatnonzero(cost.min(axis=1)[row] < stay)
+    if not len(keep):
+        return None
+    kw, request = at.kw[base[first]], t.request[task[first]]
+    return Movers(task[keep], row[keep], base[keep], stay[keep], cost, kw, request, at)
+
+
+def market(view: View, prob: Problem, move: Movers | None) -> Market:
+    """Return the market of the tasks of ``prob``, which need a place, and of those that might move."""
+    first = np.zeros(prob.costs.kw.shape[0], np.int64)
+    first[prob.row] = prob.task  # any member of the class: its request is the same
+    cost = np.where(prob.ok, prob.costs.cost, np.inf)
+    dearest = np.where(prob.ok, prob.costs.cost, 0.0).max(axis=1, initial=0.0)
+    out = penalty(view, prob.task) + dearest[prob.row]
+    rank = np.empty(len(prob.task), np.int64)
+    rank[prob.order] = np.arange(len(prob.task))
+    request = view.tasks.request[first]
+    new = Market(
+        prob.task, prob.row, prob.occupancy, prob.use, out, np.zeros(len(out), np.bool_), rank, cost, prob.costs.kw,
+        request,
+    )  # fmt: skip
+    return new if move is None else _with_movers(view, new, move)
+
+
+def _with_movers(view: View, new: Market, move: Movers) -> Market:
+    occupancy = view.tasks.occupancy[move.task]
+    n, m, rows = len(new.task), len(move.task), len(new.cost)
+    return Market(
+        task=np.concatenate([new.task, move.task]),
+        row=np.concatenate([new.row, move.row + rows]),
+        occupancy=np.concatenate([new.occupancy, occupancy]),
+        use=np.concatenate([new.use, view.tasks.request[move.task] * occupancy[:, None]]),
+        out=np.concatenate([new.out, move.stay]),
+        mover=np.arange(n + m) >= n,
+        rank=np.concatenate([new.rank, n + np.arange(m)]),
+        cost=np.concatenate([new.cost, move.cost]),
+        kw=np.concatenate([new.kw, move.kw]),
+        request=np.concatenate([new.request, move.request]),
+    )
+
+
+def penalty(view: View, tasks: Int1) -> Float1:
+    """Return what an hour of ``tasks`` not delivered costs, currency, (n,): penalty rates x weight of the priority."""
+    t, rates = view.tasks, view.rates
+    request = t.request[tasks]
+    per_h = (
+        request[:, ACCELERATORS] * rates.penalty_per_accelerator_h + request[:, CPU_CORES] * rates.penalty_per_core_h
+    )
+    weight = np.array(rates.priority_weight)[np.minimum(t.priority[tasks], len(rates.priority_weight) - 1)]
+    weighted: Float1 = per_h * weight
+    return weighted

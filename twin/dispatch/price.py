@@ -1,0 +1,146 @@
+"""Our policy: every item at its cheapest place; where room is scarce, prices decide who gets it.
+
+When the cheapest plan fits, it is optimal and nothing else is done. Otherwise: climb to prices of scarce room (warm from
+the last window), round the smoothed plan, fill the rest at prices and then at true cost, improve by single moves and
+ejections; and never do worse than cost-greedy placement without moves would.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from twin.arrays import Float1, Float2, Int1
+from twin.dispatch import services
+from twin.dispatch.ascent import Dual, Prices
+from twin.dispatch.ejection import eject
+from twin.dispatch.explain import Plan, decide
+from twin.dispatch.market import Market, Movers, market, movers
+from twin.dispatch.policy import Policy
+from twin.dispatch.problem import Problem, problem
+from twin.dispatch.room import EPS, Room, room_of
+from twin.dispatch.rounding import Seats, accept, fill_up, improve, planned
+from twin.view import Decisions, PriceCarry, View
+
+HOT, WARM, COLD = 1.0, 0.05, 0.003
+PATIENCE = 3
+
+
+def price(view: View, carry: PriceCarry, policy: Policy, seed: int) -> tuple[Decisions, PriceCarry]:
+    """Decide ``view`` by cost and scarcity prices."""
+    carbon = policy.number("carbon")
+    everywhere = np.ones(len(view.pools.cluster), np.bool_)
+    prob = problem(view, carbon, everywhere)
+    move = movers(view, carbon, policy.number("break_even_h"), policy.number("hysteresis"))
+    prices = Prices.of(carry, len(view.pools.cluster), len(view.clusters.ids))
+    room = room_of(view)
+    split, unserved = _split(view, carbon, prices, room)
+    m = market(view, prob, move)
+    seats, prices, bound = assign(m, room, prices, policy, seed)
+    pool = seats.array()
+    chosen = _explained(view, prob, move, pool)
+    plan = Plan(chosen[0], chosen[1], split, unserved, bound, m.objective(pool))
+    return decide(view, plan, seats.room), PriceCarry(prices.pool, prices.power, carry.cursor)
+
+
+def assign(m: Market, room: Room, prices: Prices, policy: Policy, seed: int) -> tuple[Seats, Prices, float]:
+    """Return the seats of the items of ``m`` in ``room`` (which is used up), the new prices and a lower bound."""
+    free = Prices(np.zeros_like(prices.pool), np.zeros_like(prices.power))
+    seats = Seats(m, room)
+    if cheapest_fits(m, room):
+        for i, p in enumerate(_cheapest(m).tolist()):
+            seats.put(i, p)
+        return seats, free, m.objective(seats.array())
+    dual = Dual(m, room)
+    greedy = Seats(m, room.copy())
+    in_order(greedy)
+    short = bool(((greedy.array() < 0) & ~m.mover & dual.live[m.row]).any())
+    warm = bool(prices.pool.any() or prices.power.any())
+    steps = int(policy.number("warm_iterations" if warm else "iterations"))
+    hot = dual.most if short else dual.size * HOT
+    cold = dual.size * COLD
+    prices = dual.climb(prices, steps, np.maximum(hot * WARM, cold) if warm else hot, cold)
+    rent = dual.rent(prices)
+    seats = Seats(m, room, rent)
+    accept(seats, planned(m, dual.answer(prices, cold), seed), rent)
+    fill_up(seats, rent, rent)
+    fill_up(seats, rent, np.zeros_like(rent))
+    eject(seats)
+    improve(seats, PATIENCE)
+    if m.objective(greedy.array()) < m.objective(seats.array()):
+        seats = greedy
+    return seats, prices, dual.bound(prices)
+
+
+def _cheapest(m: Market) -> Int1:
+    """Return the cheapest pool of each item, -1 where its outside option is as cheap."""
+    if not m.cost.size:
+        return np.full(len(m.task), -1, np.int64)
+    best = m.cost.argmin(axis=1)
+    least = m.cost[np.arange(len(best)), best]
+    return np.where(least[m.row] < m.out, best[m.row], -1)
+
+
+def cheapest_fits(m: Market, room: Room) -> bool:
+    """Return whether every item fits at its cheapest pool at once."""
+    pool = _cheapest(m)
+    item = np.flatnonzero(pool >= 0)
+    at = pool[item]
+    touched = np.bincount(at, minlength=len(room.acc)) > 0
+    free, power_kw = room.free(), room.power_kw()
+    for r in range(3):
+        used = np.bincount(at, m.use[item, r], len(room.acc))
+        if (used > free[:, r] + EPS)[touched].any():
+            return False
+    kw = m.kw[m.row[item], at] * m.occupancy[item]
+    cluster = np.array(room.cluster, np.int64)
+    used_kw = np.bincount(cluster[at], kw, len(power_kw))
+    return not (used_kw > power_kw + EPS)[cluster[touched]].any()
+
+
+def in_order(seats: Seats) -> None:
+    """Seat items without a place in order of precedence, each at its cheapest pool with room; nothing moves."""
+    m = seats.m
+    order = np.argsort(m.cost, axis=1, kind="stable").tolist()
+    count = np.isfinite(m.cost).sum(axis=1).tolist()
+    item = np.flatnonzero(~m.mover)
+    for i in item[np.argsort(m.rank[item], kind="stable")].tolist():
+        g = int(m.row[i])
+        for p in order[g][: count[g]]:
+            if seats.fits(i, p):
+                seats.put(i, p)
+                break
+
+
+def _split(view: View, carbon: float, prices: Prices, room: Room) -> tuple[Float2, Float1]:
+    """Split the services at cost plus the prices of the last window, taking their room."""
+    pools = len(view.pools.cluster)
+    if not len(view.services.keys):
+        return np.zeros((0, pools)), np.zeros(0)
+    d = services.demand(view, carbon, np.ones(pools, np.bool_))
+    scarce = prices.pool[:, 0] + d.kw * prices.power[view.pools.cluster]
+    split = services.Split(d, room)
+    split.cheapest(services.per_token(d, d.cost + scarce))
+    return split.tokens_per_s, split.left
+
+
+def _explained(view: View, prob: Problem, move: Movers | None, pool: Int1) -> tuple[Problem, Int1]:
+    """Return the problem extended by the tasks that do move, and the pool of each."""
+    n = len(prob.task)
+    gone = np.flatnonzero(pool[n:] >= 0)
+    if move is None or not len(gone):
+        return prob, pool[:n]
+    task = move.task[gone]
+    bases, row = np.unique(move.base[gone], return_inverse=True)
+    extra = move.costs.take(bases)
+    occupancy = view.tasks.occupancy[task]
+    both = replace(
+        prob,
+        task=np.concatenate([prob.task, task]),
+        row=np.concatenate([prob.row, row + len(prob.costs.kw)]),
+        occupancy=np.concatenate([prob.occupancy, occupancy]),
+        use=np.concatenate([prob.use, view.tasks.request[task] * occupancy[:, None]]),
+        forced=np.concatenate([prob.forced, np.zeros(len(task), np.bool_)]),
+        costs=prob.costs.join(extra),
+        ok=np.concatenate([prob.ok, extra.ok]),
+    )
+    return both, np.concatenate([pool[:n], pool[n:][gone]])
