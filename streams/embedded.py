@@ -236,7 +236,7 @@ class Run:
         ]
         seen.sort(key=lambda event: event.t)
         self._plant.feed(seen)
-        answers = self._plant.advance(to)
+        answers = self._plant.advance(to, telemetry=True)
         self.result.seconds["plant"] += time.perf_counter() - began
         return answers
 

@@ -6,6 +6,7 @@ pages that changed are hashed again.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,6 +66,8 @@ class MirrorShard:
     version: int = 0
     """Counts the cuts that changed anything; readers cache by it."""
     _pages: dict[str, Pages] = field(default_factory=dict)
+    _hashed: bytes = b""
+    _hashed_version: int = -1
 
     def apply(self, cut: Cut) -> None:
         """Follow the shard by its next cut.
@@ -99,14 +102,18 @@ class MirrorShard:
 
     def sha(self) -> bytes:
         """Hash of the shard (semantics: schema, topic, partition, position, ids and dictionaries, pages)."""
-        sha = hashlib.sha256(f"{SCHEMA}|{self.topic}|{self.partition}|{self.next}".encode())
+        if self._hashed_version != self.version:
+            self._hashed, self._hashed_version = b"".join(self._table_hashes()), self.version
+        head = f"{SCHEMA}|{self.topic}|{self.partition}|{self.next}".encode()
+        return hashlib.sha256(head + self._hashed).digest()
+
+    def _table_hashes(self) -> Iterator[bytes]:
         for name in sorted(self.tables):
             table = self.tables[name]
-            sha.update(name.encode() + table.ids.sha)
+            yield name.encode() + table.ids.sha
             for column, texts in sorted(table.texts.items()):
-                sha.update(column.encode() + texts.sha)
-            sha.update(self._pages.setdefault(name, Pages()).digest())
-        return sha.digest()
+                yield column.encode() + texts.sha
+            yield self._pages.setdefault(name, Pages()).digest()
 
 
 class Mirror:

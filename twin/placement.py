@@ -42,6 +42,7 @@ PLACEMENT = np.dtype(
         ("barred_until", "<i8", (2,)),
         ("preempting", "<i8"),
         ("overridden", "<i8"),  # starts elsewhere than desired
+        ("stuck", "<i8"),  # runs, and a newer attempt came to nothing: one more would push the run out of the row
         ("live", "<i8"),  # submitted and not done
         ("since", "<i8"),  # start of the running attempt, 0: not running
         ("done", "<f8"),  # share of the task done by earlier attempts
@@ -150,8 +151,9 @@ class Placement:
         task["start_at"] = np.where(action == Action.DEFER, start_at, np.where(goes, 0, task["start_at"]))
         stops = action == Action.PREEMPT
         task["preempting"] = np.where(stops & running, 1, np.where(goes, 0, task["preempting"]))
-        drop = stops & ~running
+        drop, back = stops & ~running, stops & (task["state"] == State.MOVING)
         task["state"][drop], task["desired"][drop] = State.WAITING, 0
+        task["state"][back], task["desired"][back] = State.RUNNING, task["reported"][back]
         mine[at] = task
 
     def sha(self) -> bytes:
@@ -184,8 +186,9 @@ class _Runs:
 
 def _done_before(rows: AnyArray, runs: _Runs) -> Float1:
     """Share of the task that is done apart from the running attempt's own time, (n,)."""
-    kept = np.where(rows["interruptible"] | rows["movable"], runs.done.max(axis=1, initial=0), 0)
-    return kept / DONE_SCALE
+    lost = runs.failed & (rows["interruptible"] == 0)[:, None]
+    kept: Float1 = np.where(lost, 0, runs.done).max(axis=1, initial=0) / DONE_SCALE
+    return kept
 
 
 def _transition(task: AnyArray, runs: _Runs, now: int, window_ms: int) -> None:
@@ -221,6 +224,7 @@ def _transition(task: AnyArray, runs: _Runs, now: int, window_ms: int) -> None:
 
     task["reported"] = np.where(runs_new, runs.pool[:, 0], np.where(older_runs, older, 0))
     task["leaving"] = np.where(runs_new & older_runs, older, 0)
+    task["stuck"] = (task["state"] == State.RUNNING) & ~runs.runs[:, 0] & runs.runs[:, 1]
 
 
 def _bar(task: AnyArray, mask: Bool1, until: int) -> None:

@@ -55,7 +55,6 @@ class Columns:
     w_per_accelerator: Float1
     w_per_core: Float1
     tokens: tuple[dict[str, float], ...]
-    allocated: Float1
     cluster_ids: tuple[str, ...]
     zone: tuple[str, ...]
     province: tuple[str, ...]
@@ -96,7 +95,6 @@ class _Pool:
     w_accelerator: float = 0.0
     w_core: float = 0.0
     tokens: dict[str, float] | None = None
-    allocated: float = float("nan")
 
 
 class Sites:
@@ -107,7 +105,9 @@ class Sites:
         self.pools = Names()
         self.nodes = Names()
         self._pool_ids: list[tuple[str, str]] = []
-        self._versions: tuple[int, ...] = ()
+        self._versions: tuple[tuple[int, ...], bytes] = ((), b"")
+        self._meter_rows: dict[int, tuple[tuple[int, int, int], Int1, Int1, Int1]] = {}
+        self.allocated: Float1 = np.zeros(0)
         self._network: tuple[int, ...] = ()
         self.version = 0
         self.columns: Columns | None = None
@@ -118,13 +118,41 @@ class Sites:
 
     def refresh(self, mirror: Mirror) -> Columns:
         """The columns as of ``mirror``; ``version`` moves when they have changed."""
-        versions = tuple(s.version for name in ("inventory", "telemetry", "control") for s in mirror.of(name))
-        if self.columns is None or versions != self._versions:
-            self._versions = versions
+        versions = tuple(s.version for name in ("inventory", "control") for s in mirror.of(name))
+        said = b"".join(s.tables["clusters"].live()["state_seq"].tobytes() for s in mirror.of("telemetry"))
+        if self.columns is None or (versions, said) != self._versions:
+            self._versions = (versions, said)
             self.columns = self._build(mirror)
             self.version += 1
+        self.allocated = self._meters(mirror)
         self._refresh_network(mirror)
         return self.columns
+
+    def _meters(self, mirror: Mirror) -> Float1:
+        """Accelerators that each pool says are allocated by the newest reading of its cluster, NaN: none, (P,)."""
+        allocated = np.full(len(self.pools), np.nan)
+        for shard in mirror.of("telemetry"):
+            table, clusters = shard.tables["pools"], shard.tables["clusters"]
+            key = (self.version, table.count, clusters.count)
+            cached = self._meter_rows.get(shard.partition)
+            if cached is None or cached[0] != key:
+                cached = self._meter_rows[shard.partition] = (key, *self._meter_lut(table, clusters))
+            _, rows, pools, owners = cached
+            live = table.rows[rows]
+            newest = (live["meter_seq"] > 0) & (live["meter_seq"] == clusters.rows["meter_seq"][owners])
+            allocated[pools[newest]] = live["allocated"][newest]
+        return allocated
+
+    def _meter_lut(self, table: Table, clusters: Table) -> tuple[Int1, Int1, Int1]:
+        """Rows of known pools, their pool indices, and the rows of their clusters, all (n,)."""
+        found = []
+        for row, name in enumerate(table.ids.names):
+            pool = self.pools.index.get(name, -1) if name is not None else -1
+            owner = clusters.ids.row_of.get(self._pool_ids[pool][0]) if pool >= 0 else None
+            if owner is not None:
+                found.append((row, pool, owner))
+        columns = np.array(found, np.int64).reshape(-1, 3)
+        return columns[:, 0], columns[:, 1], columns[:, 2]
 
     def pool_index(self, cluster: str, pool: str) -> int:
         """Index of a pool, -1 when it is not registered."""
@@ -198,13 +226,13 @@ class Sites:
 
     def _read_telemetry(self, tables: Tables, clusters: dict[int, _Cluster], pools: dict[int, _Pool]) -> None:
         table, pool_table = tables["clusters"], tables["pools"]
-        state_seq: dict[str, tuple[int, int]] = {}
+        state_seq: dict[str, int] = {}
         for row, name in enumerate(table.ids.names):
             cluster = clusters.get(self.clusters.index.get(name, -1)) if name is not None else None
             if name is None or cluster is None:
                 continue
             cell = table.rows[row]
-            state_seq[name] = (int(cell["state_seq"]), int(cell["meter_seq"]))
+            state_seq[name] = int(cell["state_seq"])
             if cell["state_seq"]:
                 state = STATES[cell["state"]]
                 cluster.open &= state in {"up", "degraded"}
@@ -215,12 +243,10 @@ class Sites:
             pool = pools.get(self.pools.index.get(name, -1)) if name is not None else None
             if name is None or pool is None:
                 continue
-            cell, (stated, metered) = pool_table.rows[row], state_seq[self.clusters.names[pool.cluster]]
+            cell, stated = pool_table.rows[row], state_seq.get(self._pool_ids[self.pools.index[name]][0], 0)
             if stated and cell["state_seq"] == stated and pool.nodes:
                 share = min(1.0, float(cell["healthy"]) / pool.nodes)
                 pool.capacity = (pool.capacity[0] * share, pool.capacity[1] * share, pool.capacity[2] * share)
-            if metered and cell["meter_seq"] == metered:
-                pool.allocated = float(cell["allocated"])
 
     def _read_control(self, commands: Table, clusters: dict[int, _Cluster]) -> None:
         for name in commands.ids.names:
@@ -257,7 +283,6 @@ class Sites:
             w_per_accelerator=floats([p.w_accelerator for p in pools]),
             w_per_core=floats([p.w_core for p in pools]),
             tokens=tuple(p.tokens or {} for p in pools),
-            allocated=floats([p.allocated for p in pools]),
             cluster_ids=self.clusters.names,
             zone=tuple(c.zone for c in clusters),
             province=tuple(c.province for c in clusters),

@@ -9,7 +9,8 @@ from twin.arrays import AnyArray, Bool1, Bool2, Byte1, Float1, Float2, Int1
 from twin.energy.curves import Curves
 from twin.ids import Texts
 from twin.mirror import Mirror, MirrorShard
-from twin.placement import Live, Placement
+from twin.placement import PLACEMENT, Live, Placement
+from twin.shards.tasks import TASKS
 from twin.sites import Columns, Sites
 from twin.view import ACCELERATORS, CPU_CORES, Clusters, Network, Pools, Rates, Services, State, Tasks, View
 
@@ -69,7 +70,7 @@ class ViewBuilder:
                 ids=columns.pool_ids,
                 cluster=columns.cluster,
                 capacity=columns.capacity,
-                free=columns.capacity - used - served - _foreign(tasks, columns),
+                free=columns.capacity - used - served - _foreign(tasks, leaving, served, sites.allocated),
                 open=columns.open,
                 holds=columns.holds,
                 model=np.array([-1 if not m else self._model(m) for m in columns.model], np.int64),
@@ -107,9 +108,12 @@ class ViewBuilder:
 
     def _tasks(self, placement: Placement, live: list[Live], now: int, window_ms: int) -> tuple[Tasks, Int1]:
         """Columns of the live tasks, and the pool that an older attempt of each still holds (-1: none)."""
-        rows = np.concatenate([part.shard.tables["tasks"].rows[part.rows] for part in live])
-        task = np.concatenate([placement.tasks[part.shard.partition][part.rows] for part in live])
         edges = np.cumsum([0, *(len(part.rows) for part in live)]).tolist()
+        # filled, not concatenated: np.concatenate compares the dtypes field by field
+        rows, task = np.empty(edges[-1], TASKS), np.empty(edges[-1], PLACEMENT)
+        for part, a, b in zip(live, edges, edges[1:], strict=False):
+            rows[a:b] = part.shard.tables["tasks"].rows[part.rows]
+            task[a:b] = placement.tasks[part.shard.partition][part.rows]
         texts = [
             (part.shard.tables["tasks"].texts, rows[a:b]) for part, a, b in zip(live, edges, edges[1:], strict=False)
         ]
@@ -136,7 +140,7 @@ class ViewBuilder:
             data_in_gb=rows["data_in_gb"],
             data_rate_gbph=rows["data_rate_gbph"],
             state_gb=rows["state_gb"],
-            movable=rows["movable"] > 0,
+            movable=(rows["movable"] > 0) & (task["stuck"] == 0),
             interruptible=rows["interruptible"] > 0,
             checkpoint_s=rows["checkpoint_s"],
             barred=np.where(task["barred_until"] > now, task["barred"], 0) - 1,
@@ -284,14 +288,16 @@ def _served(services: Services, columns: Columns, throughput: Float2) -> tuple[F
     return used, np.bincount(columns.cluster, kw, len(columns.cluster_ids)).astype(np.float64)
 
 
-def _foreign(tasks: Tasks, columns: Columns) -> Float2:
-    """Accelerators that pools report allocated beyond our own running tasks, (P, 3), never below 0."""
-    foreign = np.zeros((len(columns.pool_ids), 3))
-    metered = ~np.isnan(columns.allocated)
+def _foreign(tasks: Tasks, leaving: Int1, served: Float2, allocated: Float1) -> Float2:
+    """Accelerators that pools report allocated beyond our own running tasks and services, (P, 3), never below 0."""
+    foreign = np.zeros((len(allocated), 3))
+    metered = ~np.isnan(allocated)
     if metered.any():
-        at = np.flatnonzero(tasks.reported >= 0)
-        ours = np.bincount(tasks.reported[at], tasks.request[at, ACCELERATORS], len(columns.pool_ids))
-        foreign[:, ACCELERATORS] = np.where(metered, np.maximum(columns.allocated - ours, 0), 0)
+        ours = served[:, ACCELERATORS].copy()
+        for side in (tasks.reported, leaving):
+            at = np.flatnonzero(side >= 0)
+            ours += np.bincount(side[at], tasks.request[at, ACCELERATORS], len(allocated))
+        foreign[:, ACCELERATORS] = np.where(metered, np.maximum(allocated - ours, 0), 0)
     return foreign
 
 
