@@ -93,7 +93,7 @@ class Result:
     score: Score | None = None
 
 
-class Undecidable(TwinError):
+class UndecidableError(TwinError):
     """Two windows in a row could not be decided; the message has the second one's error."""
 
 
@@ -251,7 +251,7 @@ class Run:
         """Decide a window; None when the run ends with it.
 
         Raises:
-            Undecidable: the second degraded window in a row.
+            UndecidableError: the second degraded window in a row.
         """
         began = time.perf_counter()
         clock = self._feeds["tasks", 0].shard.clock
@@ -272,6 +272,6 @@ class Run:
         on_window(window)
         if record.degraded and self._degraded_before:
             message = f"window {end} could not be decided, nor could the one before: {record.error}"
-            raise Undecidable(message)
+            raise UndecidableError(message)
         self._degraded_before = record.degraded
         return None if self._options.until is not None and end >= self._options.until else window

@@ -5,27 +5,26 @@ cuts give the same decisions, byte for byte.
 """
 
 import hashlib
-import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
 from twin import events as ev
+from twin.announce import Solved, TwinHashes, decisions_out, window_out
 from twin.arrays import Float1
-from twin.decisions import ACTION_NAMES, Decision, Delta, RunnerUp, ShareOut, Target, WindowRecord
+from twin.decisions import Decision, WindowRecord
 from twin.dispatch import dispatch
 from twin.dispatch.check import check
 from twin.dispatch.policy import Policy
-from twin.energy.ledger import Bookings, Kind, Ledger
-from twin.errors import TwinError
+from twin.energy.ledger import Bookings, Ledger
+from twin.errors import ConfigError, TwinError
 from twin.mirror import Mirror
 from twin.placement import Placement
 from twin.shards import control
-from twin.shards.shard import SCHEMA
 from twin.sites import Sites
-from twin.snapshot import ViewBuilder, counts
+from twin.snapshot import ViewBuilder
 from twin.view import Action, Decisions, PriceCarry, Rates, Reason, State, View
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -38,7 +37,7 @@ class Accounting:
 
     currency: str = ""
     market: str = "day_ahead"
-    rates: Rates = Rates()
+    rates: Rates = field(default_factory=Rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +76,9 @@ class Dispatcher:
         """Decide on the snapshot that the mirror now holds. ``window`` is the end of the window, ms.
 
         ``solve_clock`` only measures; nothing depends on it.
+
+        Raises:
+            ConfigError: the log asks for what cannot be (no such policy or place, another currency).
         """
         effective_at = window + lateness_ms
         accounting = self.accounting()
@@ -98,11 +100,12 @@ class Dispatcher:
             rates=accounting.rates,
         )
         policy = self.policy()
+        policy.require_place(view.clusters.ids, view.clusters.zone)
         began = solve_clock()
         decisions, error, violations = self._solve(view, policy)
-        solve_ms = (solve_clock() - began) * 1000
+        solved = Solved(decisions, error, violations, (solve_clock() - began) * 1000)
         mode = self._mode()
-        wire = self._wire(view, decisions, policy, advice=mode == "advisory")
+        wire = decisions_out(view, decisions, policy.name, splits=self._splits, advice=mode == "advisory")
         if mode == "on":
             transfer = _transfer_s(view, decisions)
             self.placement.decide(live, decisions, effective_at=effective_at, window_ms=window_ms, transfer_s=transfer)
@@ -111,8 +114,19 @@ class Dispatcher:
             wire = []
         sha = hashlib.sha256(b"\n".join(_encode(decision) for decision in wire)).digest()
         self.decisions_sha = hashlib.sha256(self.decisions_sha + sha).digest()
-        record = self._record(view, decisions, policy, bookings, skipped, error, violations, solve_ms)
-        return Window(record, wire, bookings, view)
+        return Window(window_out(view, solved, policy, bookings, self._hashes(skipped)), wire, bookings, view)
+
+    def _hashes(self, skipped: tuple[int, ...]) -> TwinHashes:
+        meters = [shard.tables["clusters"].live()["meter_at"] for shard in self.mirror.of("telemetry")]
+        return TwinHashes(
+            skipped=skipped,
+            positions=self.mirror.positions(),
+            state_sha256=self.mirror.state_sha256(),
+            carry_sha256=self.carry_sha256(),
+            decisions_sha256=self.decisions_sha.hex(),
+            seed=self.seed,
+            meter_at=[at for ages in meters for at in ages.tolist()],
+        )
 
     # ------------------------------------------------------------------------------------------ what the log says
 
@@ -166,93 +180,14 @@ class Dispatcher:
         try:
             decisions, prices = dispatch(view, self._prices, policy, self.seed)
             violations = check(view, decisions)
+        except ConfigError:
+            raise  # what was asked for cannot be: nobody is helped by windows that stay as they are
         except (TwinError, ArithmeticError, LookupError, ValueError, TypeError) as error:
             return stay(view), f"{type(error).__name__}: {error}", []
         if violations:
             return stay(view), violations[0], violations
         self._prices = prices
         return decisions, "", []
-
-    def _wire(self, view: View, d: Decisions, policy: Policy, *, advice: bool) -> list[Decision]:
-        ids, pool_ids, tasks = view.tasks.ids, view.pools.ids, view.tasks
-        name = policy.name
-        stem = f"{view.window_end}-"
-        targets = [Target(cluster_id=c, pool_id=p) for c, p in pool_ids]
-        columns = zip(
-            d.task.tolist(), d.action.tolist(), d.pool.tolist(), d.start_at.tolist(), d.runner_up.tolist(),
-            d.runner_up_more.tolist(), d.delta_energy.tolist(), d.delta_network.tolist(), d.delta_move.tolist(),
-            d.delta_carbon_g.tolist(), d.delta_rtt_ms.tolist(), d.binding.tolist(), strict=True,
-        )  # fmt: skip
-        wire = []
-        for task, action, pool, start_at, second, more, energy, network, move, carbon, rtt, binding in columns:
-            goes = action in {Action.PLACE, Action.MOVE}
-            old = int(tasks.desired[task])
-            wire.append(
-                Decision(
-                    task_id=ids[task],
-                    decision_id=f"{stem}{ids[task]}",
-                    window=view.window_end,
-                    t=view.effective_at,
-                    action=ACTION_NAMES[Action(action)],
-                    attempt=int(tasks.attempt[task]) + goes,
-                    advice=advice,
-                    from_=targets[old] if old >= 0 else None,
-                    to=targets[pool] if pool >= 0 else None,
-                    start_at=start_at or None,
-                    delta=Delta(
-                        energy_cost=energy,
-                        network_cost=network,
-                        move_cost=move,
-                        carbon_g=_known(carbon),
-                        rtt_ms=_known(rtt),
-                    ),
-                    binding=Reason(binding).name.lower() if binding else "",
-                    runner_up=_runner_up(pool_ids, second, more),
-                    assumed=_assumed(view, task, pool),
-                    policy=name,
-                )
-            )
-        return wire + self._splits_wire(view, d, name, advice=advice)
-
-    def _splits_wire(self, view: View, d: Decisions, policy: str, *, advice: bool) -> list[Decision]:
-        """A decision per service whose split changes."""
-        wire = []
-        for i, key in enumerate(view.services.keys):
-            before = self._splits.get(key)
-            now = d.split[i]
-            if before is not None and len(before) == len(now) and np.array_equal(before, now):
-                continue
-            shares = [
-                ShareOut(cluster_id=view.pools.ids[p][0], pool_id=view.pools.ids[p][1], tokens_per_s=float(now[p]))
-                for p in np.flatnonzero(now).tolist()
-            ]
-            wire.append(
-                Decision(
-                    task_id=key,
-                    decision_id=f"{view.window_end}-{key}",
-                    window=view.window_end,
-                    t=view.effective_at,
-                    action="split",
-                    advice=advice,
-                    shares=shares,
-                    policy=policy,
-                )
-            )
-        gone = [key for key in self._splits if key not in view.services.keys]
-        return wire + [
-            Decision(
-                task_id=key,
-                decision_id=f"{view.window_end}-{key}",
-                window=view.window_end,
-                t=view.effective_at,
-                action="split",
-                advice=advice,
-                policy=policy,
-            )
-            for key in gone
-        ]
-
-    # ------------------------------------------------------------------------------------------------- the record
 
     def carry_sha256(self) -> str:
         """Hash of all that is carried: placement, prices, splits, ledger."""
@@ -264,71 +199,6 @@ class Dispatcher:
         if self.ledger is not None:
             sha.update(self.ledger.sha())
         return sha.hexdigest()
-
-    def _record(
-        self,
-        view: View,
-        d: Decisions,
-        policy: Policy,
-        bookings: Bookings,
-        skipped: tuple[int, ...],
-        error: str,
-        violations: list[str],
-        solve_ms: float,
-    ) -> WindowRecord:
-        actions = np.bincount(d.action, minlength=len(Action))
-        number = counts(view.tasks.state)
-        number |= {f"{action.name.lower()}s": int(actions[action]) for action in Action if action is not Action.KEEP}
-        number["keep"] = len(view.tasks.state) - len(d.task)
-        number["forced_moves"] = int(
-            np.count_nonzero((d.action == Action.MOVE) & ~view.pools.holds[view.tasks.desired[d.task]])
-        )
-        reasons = np.bincount(d.unplaced, minlength=len(Reason))
-        bounded = not np.isnan(d.lower_bound) and not np.isnan(d.objective) and d.objective != 0
-        return WindowRecord(
-            window=view.window_end,
-            start=view.window_end - view.window_ms,
-            end=view.window_end,
-            skipped=list(skipped),
-            positions=self.mirror.positions(),
-            state_sha256=self.mirror.state_sha256(),
-            carry_sha256=self.carry_sha256(),
-            decisions_sha256=self.decisions_sha.hex(),
-            schema=SCHEMA,
-            policy={"name": policy.name, "version": policy.version, "params": dict(policy.params)},
-            seed=self.seed,
-            tier=d.tier,
-            counts=number,
-            totals=_totals(bookings),
-            prices={
-                zone: float(price) if known else None
-                for zone, price, known in zip(
-                    view.clusters.zone, view.clusters.price_per_mwh, view.clusters.price_known, strict=True
-                )
-            },
-            lower_bound=_known(d.lower_bound),
-            gap=(d.objective - d.lower_bound) / abs(d.objective) if bounded else None,
-            degraded=bool(error),
-            error=error,
-            staleness_ms=self._staleness(view),
-            unplaced={reason.name.lower(): int(reasons[reason]) for reason in Reason if reason and reasons[reason]},
-            violations=violations,
-            numerics={"numpy": np.__version__, "machine": platform.machine()},
-            solve_ms=solve_ms,
-        )
-
-    def _staleness(self, view: View) -> dict[str, int | None]:
-        """Age of the newest meter reading of each cluster that has any, ms."""
-        ages = [
-            view.window_end - int(at)
-            for shard in self.mirror.of("telemetry")
-            for at in shard.tables["clusters"].live()["meter_at"].tolist()
-            if at
-        ]
-        if not ages:
-            return {"p50": None, "p99": None, "max": None}
-        ages.sort()
-        return {"p50": ages[len(ages) // 2], "p99": ages[len(ages) * 99 // 100], "max": ages[-1]}
 
 
 def stay(view: View) -> Decisions:
@@ -345,46 +215,6 @@ def stay(view: View) -> Decisions:
         unserved=np.maximum(demand - view.services.split.sum(axis=1), 0),
         tier="delta",
     )  # fmt: skip
-
-
-def _totals(b: Bookings) -> dict[str, float | None]:
-    """What a window cost, in currency and kg, from its bookings."""
-    micro = np.zeros(len(Kind), np.int64)
-    np.add.at(micro, b.kind, b.cost_micro)
-    energy = micro[[Kind.TASK, Kind.SERVICE]].sum()
-    network = micro[[Kind.DATA_IN, Kind.DATA_RATE]].sum()
-    work = (b.kind == Kind.TASK) | (b.kind == Kind.SERVICE)
-    return {
-        "energy_kwh": int(b.energy_mwh[work].sum()) / 1e6,
-        "energy_cost": int(energy) / 1e6,
-        "network_cost": int(network) / 1e6,
-        "move_cost": int(micro[Kind.MOVE]) / 1e6,
-        "idle_cost": int(micro[Kind.IDLE]) / 1e6,
-        "carbon_kg": int(b.carbon_mg[work].sum()) / 1e6,
-    }
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _runner_up(pools: tuple[tuple[str, str], ...], pool: int, more: float) -> RunnerUp | None:
-    if pool < 0:
-        return None
-    return RunnerUp(cluster_id=pools[pool][0], pool_id=pools[pool][1], cost_more=_known(more))
-
-
-def _assumed(view: View, task: int, pool: int) -> list[str]:
-    """What the decision had to take on trust."""
-    if pool < 0:
-        return []
-    cluster = int(view.pools.cluster[pool])
-    assumed = []
-    if not view.clusters.price_known[cluster]:
-        assumed.append("price")
-    if not view.network.fee_known[view.tasks.origin[task], view.clusters.node[cluster]]:
-        assumed.append("fee")
-    return assumed
 
 
 def _transfer_s(view: View, d: Decisions) -> Float1:

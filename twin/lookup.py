@@ -30,9 +30,9 @@ def row_json(topic: str, table: Table, row: int) -> dict[str, Any]:
     }
 
 
-def _value(table: Table, name: str, value: Any, enums: dict[str, tuple[str, ...]]) -> Any:
+def _value(table: Table, name: str, value: np.generic, enums: dict[str, tuple[str, ...]]) -> object:
     if name == "run":
-        return [_run(table, run) for run in value if run["attempt"] > 0]
+        return [_run(table, run) for run in np.asarray(value) if run["attempt"] > 0]
     if name in enums:
         return enums[name][int(value)]
     texts = table.texts.get(name)

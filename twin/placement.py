@@ -84,11 +84,11 @@ class Placement:
             pending[changed] |= table.rows["submitted"][changed] > 0
         at = np.flatnonzero(pending & (used["state"] != State.DONE))
         if len(at):
-            mine[at] = self._moved(mine[at], table, at, self._pool_lut(shard, sites), now, window_ms)
+            mine[at] = self._moved(mine[at], table, at, self._pool_lut(shard, sites), now=now, window_ms=window_ms)
         return Live(shard, np.flatnonzero(used["live"]))
 
     @staticmethod
-    def _moved(task: AnyArray, table: Table, at: Int1, lut: Int2, now: int, window_ms: int) -> AnyArray:
+    def _moved(task: AnyArray, table: Table, at: Int1, lut: Int2, *, now: int, window_ms: int) -> AnyArray:
         """The placement rows ``task`` of table rows ``at`` after what was reported of them."""
         rows, reasons = table.rows[at], table.texts["reason"].names
         over = task_shard.done(rows, reasons)
@@ -134,13 +134,13 @@ class Placement:
                     self.tasks[part.shard.partition],
                     at,
                     decisions.action[mask],
-                    decisions.pool[mask] + 1,
-                    decisions.start_at[mask],
-                    effective_at + ACK_WINDOWS * window_ms + (transfer_s[mask] * 1000).astype(np.int64),
+                    pool=decisions.pool[mask] + 1,
+                    start_at=decisions.start_at[mask],
+                    timeout_at=effective_at + ACK_WINDOWS * window_ms + (transfer_s[mask] * 1000).astype(np.int64),
                 )
 
     @staticmethod
-    def _decide(mine: AnyArray, at: Int1, action: AnyArray, pool: Int1, start_at: Int1, timeout_at: Int1) -> None:
+    def _decide(mine: AnyArray, at: Int1, action: AnyArray, *, pool: Int1, start_at: Int1, timeout_at: Int1) -> None:
         task = mine[at]
         goes = (action == Action.PLACE) | (action == Action.MOVE)
         task["attempt"] += goes

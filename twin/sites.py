@@ -10,34 +10,16 @@ import msgspec
 import numpy as np
 
 from twin import events as ev
-from twin.arrays import AnyArray, Bool1, Bool2, Float1, Float2, Int1
+from twin.arrays import AnyArray, Bool1, Float1, Float2, Int1
 from twin.energy.power import idle_kw
 from twin.mirror import Mirror
+from twin.network import Names, Paths
 from twin.shards import control
 from twin.shards.fold import Tables
 from twin.shards.table import Table
 from twin.shards.telemetry import STATES
 
 UP, DEGRADED, DRAINING, DOWN = range(4)
-
-
-class Names:
-    """Names in the order they were first seen."""
-
-    def __init__(self) -> None:
-        self.index: dict[str, int] = {}
-
-    def add(self, name: str) -> int:
-        """The index of ``name``, a new one if it is new."""
-        return self.index.setdefault(name, len(self.index))
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All names, by index."""
-        return tuple(self.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +85,14 @@ class Sites:
     def __init__(self) -> None:
         self.clusters = Names()
         self.pools = Names()
-        self.nodes = Names()
+        self.paths = Paths()
+        self.nodes = self.paths.nodes
         self._pool_ids: list[tuple[str, str]] = []
         self._versions: tuple[tuple[int, ...], bytes] = ((), b"")
         self._meter_rows: dict[int, tuple[tuple[int, int, int], Int1, Int1, Int1]] = {}
         self.allocated: Float1 = np.zeros(0)
-        self._network: tuple[int, ...] = ()
         self.version = 0
         self.columns: Columns | None = None
-        self.rtt_ms: Float2 = np.zeros((0, 0))
-        self.fee_per_gb: Float2 = np.zeros((0, 0))
-        self.fee_known: Bool2 = np.zeros((0, 0), bool)
-        self.mbps: Float2 = np.zeros((0, 0))
 
     def refresh(self, mirror: Mirror) -> Columns:
         """The columns as of ``mirror``; ``version`` moves when they have changed."""
@@ -125,7 +103,7 @@ class Sites:
             self.columns = self._build(mirror)
             self.version += 1
         self.allocated = self._meters(mirror)
-        self._refresh_network(mirror)
+        self.paths.refresh(mirror)
         return self.columns
 
     def _meters(self, mirror: Mirror) -> Float1:
@@ -295,49 +273,6 @@ class Sites:
             lat=floats([c.lat for c in clusters]),
             lon=floats([c.lon for c in clusters]),
         )
-
-    # ------------------------------------------------------------------------------------------------- network
-
-    def _refresh_network(self, mirror: Mirror) -> None:
-        shards = mirror.of("network")
-        self._note_nodes(mirror)
-        now = (len(self.nodes), *(shard.version for shard in shards))
-        if now == self._network:
-            return
-        self._network = now
-        n = len(self.nodes)
-        self.rtt_ms, self.mbps, fee = (np.full((n, n), np.nan) for _ in range(3))
-        for shard in shards:
-            self._fill(shard.tables["links"], {"rtt_p50_ms": self.rtt_ms, "available_mbps": self.mbps})
-            self._fill(shard.tables["fees"], {"per_gb": fee})
-        for matrix in (self.rtt_ms, self.mbps, fee):
-            np.copyto(matrix, matrix.T.copy(), where=np.isnan(matrix))
-        for matrix in (self.rtt_ms, fee):
-            np.fill_diagonal(matrix, np.nan_to_num(np.diagonal(matrix)))
-        self.fee_known = ~np.isnan(fee)
-        self.fee_per_gb = np.nan_to_num(fee)
-
-    def _note_nodes(self, mirror: Mirror) -> None:
-        """Ends of paths, then origins of demand and of tasks: every node that a view may point to."""
-        for topic, table, columns in (
-            ("network", "links", ("src", "dst")),
-            ("network", "fees", ("src", "dst")),
-            ("services", "demand", ("origin",)),
-            ("tasks", "tasks", ("origin",)),
-        ):
-            for shard in mirror.of(topic):
-                for column in columns:
-                    for name in shard.tables[table].texts[column].names:
-                        self.nodes.add(name)
-
-    def _fill(self, table: Table, matrices: dict[str, Float2]) -> None:
-        live = table.live()
-        at = np.flatnonzero(live["applied"] > 0)
-        index = self.nodes.index
-        src = np.array([index.get(name, 0) for name in table.texts["src"].names], np.int64)[live["src"][at]]
-        dst = np.array([index.get(name, 0) for name in table.texts["dst"].names], np.int64)[live["dst"][at]]
-        for column, matrix in matrices.items():
-            matrix[src, dst] = live[column][at]
 
 
 def _idle_kw(clusters: Table, pools: Table, row: int) -> float:

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from twin.arrays import AnyArray, Bool1, Bool2, Byte1, Float1, Float2, Int1
+from twin.arrays import AnyArray, Bool1, Bool2, Byte1, Float1, Int1
 from twin.energy.curves import Curves
 from twin.ids import Texts
+from twin.load import committed, foreign, served, throughput
 from twin.mirror import Mirror, MirrorShard
 from twin.placement import PLACEMENT, Live, Placement
 from twin.shards.tasks import TASKS
 from twin.sites import Columns, Sites
-from twin.view import ACCELERATORS, CPU_CORES, Clusters, Network, Pools, Rates, Services, State, Tasks, View
+from twin.view import ACCELERATORS, Clusters, Network, Pools, Rates, Services, State, Tasks, View
 
 FAR = 2**62
 """Deadline of tasks without one, ms."""
@@ -57,9 +58,9 @@ class ViewBuilder:
         sites, columns = self._sites, self._sites.refresh(mirror)
         tasks, leaving = self._tasks(placement, live, effective_at, window_ms)
         services = self._services(mirror, columns, splits, effective_at)
-        used, power_kw = _committed(tasks, leaving, columns)
-        throughput = _throughput(columns, services.models)
-        served, served_kw = _served(services, columns, throughput)
+        used, power_kw = committed(tasks, leaving, columns)
+        speed = throughput(columns, services.models)
+        taken, served_kw = served(services, columns, speed)
         price, known = curves.prices_at(columns.zone, effective_at, market)
         cap_it = columns.cap_kw / columns.pue
         return View(
@@ -70,13 +71,13 @@ class ViewBuilder:
                 ids=columns.pool_ids,
                 cluster=columns.cluster,
                 capacity=columns.capacity,
-                free=columns.capacity - used - served - _foreign(tasks, leaving, served, sites.allocated),
+                free=columns.capacity - used - taken - foreign(tasks, leaving, taken, sites.allocated),
                 open=columns.open,
                 holds=columns.holds,
                 model=np.array([-1 if not m else self._model(m) for m in columns.model], np.int64),
                 w_per_accelerator=columns.w_per_accelerator,
                 w_per_core=columns.w_per_core,
-                tokens_per_s=throughput,
+                tokens_per_s=speed,
             ),
             clusters=Clusters(
                 ids=columns.cluster_ids,
@@ -94,10 +95,10 @@ class ViewBuilder:
             tasks=tasks,
             network=Network(
                 nodes=sites.nodes.names,
-                rtt_ms=sites.rtt_ms,
-                fee_per_gb=sites.fee_per_gb,
-                fee_known=sites.fee_known,
-                available_mbps=sites.mbps,
+                rtt_ms=sites.paths.rtt_ms,
+                fee_per_gb=sites.paths.fee_per_gb,
+                fee_known=sites.paths.fee_known,
+                available_mbps=sites.paths.mbps,
             ),
             services=services,
             allowed=self._allow(columns),
@@ -243,62 +244,6 @@ def _permitted(shape: _Shape, columns: Columns) -> Bool1:
         ]
         ok &= np.array(inside, bool)[columns.cluster]
     return ok
-
-
-def task_kw(tasks: Tasks, columns: Columns | Pools, at: Int1, pool: Int1) -> Float1:
-    """IT kW of tasks ``at`` on ``pool``, both (n,)."""
-    request = tasks.request[at]
-    watts = (
-        request[:, ACCELERATORS] * columns.w_per_accelerator[pool] + request[:, CPU_CORES] * columns.w_per_core[pool]
-    )
-    own = tasks.power_w[at]
-    return np.where(np.isnan(own), watts, own) / 1000
-
-
-def _committed(tasks: Tasks, leaving: Int1, columns: Columns) -> tuple[Float2, Float1]:
-    """Use per pool (P, 3) and IT kW per cluster (C,) of the union of desired and reported places."""
-    pools, clusters = len(columns.pool_ids), len(columns.cluster_ids)
-    used, kw = np.zeros((pools, 3)), np.zeros(clusters)
-    sides = (tasks.desired, np.where(tasks.reported == tasks.desired, -1, tasks.reported))
-    both = (leaving == tasks.desired) | (leaving == tasks.reported)
-    for side in (*sides, np.where(both, -1, leaving)):
-        at = np.flatnonzero(side >= 0)
-        if not len(at):
-            continue
-        pool, share = side[at], tasks.occupancy[at]
-        for r in range(3):
-            used[:, r] += np.bincount(pool, tasks.request[at, r] * share, pools)
-        kw += np.bincount(columns.cluster[pool], task_kw(tasks, columns, at, pool) * share, clusters)
-    return used, kw
-
-
-def _throughput(columns: Columns, models: tuple[str, ...]) -> Float2:
-    """Tokens per second of one accelerator, (P, K); 0: the pool cannot serve the model."""
-    rows = [[tokens.get(model, 0.0) for model in models] for tokens in columns.tokens]
-    return np.array(rows, np.float64).reshape(len(columns.pool_ids), len(models))
-
-
-def _served(services: Services, columns: Columns, throughput: Float2) -> tuple[Float2, Float1]:
-    """Accelerators per pool (P, 3) and IT kW per cluster (C,) that the split of services holds."""
-    used = np.zeros((len(columns.pool_ids), 3))
-    for d in range(len(services.keys)):
-        rate = throughput[:, services.model[d]]
-        used[:, ACCELERATORS] += np.where(rate > 0, services.split[d] / np.where(rate > 0, rate, 1), 0)
-    kw = used[:, ACCELERATORS] * columns.w_per_accelerator / 1000
-    return used, np.bincount(columns.cluster, kw, len(columns.cluster_ids)).astype(np.float64)
-
-
-def _foreign(tasks: Tasks, leaving: Int1, served: Float2, allocated: Float1) -> Float2:
-    """Accelerators that pools report allocated beyond our own running tasks and services, (P, 3), never below 0."""
-    foreign = np.zeros((len(allocated), 3))
-    metered = ~np.isnan(allocated)
-    if metered.any():
-        ours = served[:, ACCELERATORS].copy()
-        for side in (tasks.reported, leaving):
-            at = np.flatnonzero(side >= 0)
-            ours += np.bincount(side[at], tasks.request[at, ACCELERATORS], len(allocated))
-        foreign[:, ACCELERATORS] = np.where(metered, np.maximum(allocated - ours, 0), 0)
-    return foreign
 
 
 def counts(state: Byte1) -> dict[str, int]:

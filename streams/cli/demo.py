@@ -4,11 +4,12 @@ import multiprocessing
 import queue
 import shutil
 import webbrowser
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import orjson
 import typer
@@ -40,6 +41,9 @@ MARK = ".cpn-demo"
 """A file that says a folder is a demo's and may be replaced by the next demo."""
 
 
+Ticks: TypeAlias = "queue.Queue[None]"
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A policy's summary, and what the report needs of its run (the main policy's only)."""
@@ -68,12 +72,11 @@ def demo(
     """Run the built-in day of the computing power network under several policies and write a report.
 
     Examples:
-
       cpn demo
 
       cpn demo --preset tiny --baseline stay --out /tmp/tiny --json
     """
-    names = [policy, *(baseline if baseline else BASELINES)]
+    names = [policy, *(baseline or BASELINES)]
     policies = list({Policy.parse(name).label(): Policy.parse(name) for name in names}.values())
     scenario = generate(preset, seed=seed, hours=hours, window_ms=duration_ms(window))
     _make_room(folder)
@@ -122,7 +125,7 @@ def run_all(scenario: Scenario, policies: list[Policy], folder: Path, *, jobs: i
     windows = (scenario.end - scenario.t0) // scenario.window_ms
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, progress(quiet=quiet) as bar:
-        ticks: Any = manager.Queue()
+        ticks: Ticks = manager.Queue()
         task = bar.add_task(f"{len(policies)} policies, {windows} windows each", total=windows * len(policies))
         with ProcessPoolExecutor(min(jobs, len(policies)), mp_context=context) as pool:
             try:
@@ -139,7 +142,7 @@ def run_all(scenario: Scenario, policies: list[Policy], folder: Path, *, jobs: i
             return {label: future.result() for label, future in futures.items()}
 
 
-def _wait(futures: dict[str, "Future[Outcome]"], ticks: Any, advance: Any) -> None:
+def _wait(futures: dict[str, "Future[Outcome]"], ticks: Ticks, advance: Callable[[], None]) -> None:
     """Pass progress on until every run is done; a run that failed raises here."""
     while True:
         try:
@@ -153,7 +156,7 @@ def _wait(futures: dict[str, "Future[Outcome]"], ticks: Any, advance: Any) -> No
                 return
 
 
-def run_one(folder: str, label: str, until: int, ticks: Any, *, main: bool) -> Outcome:
+def run_one(folder: str, label: str, until: int, ticks: Ticks, *, main: bool) -> Outcome:
     """One policy, in a process of its own."""
     root, runs, collector = Path(folder), list[Run](), Collector()
     name = label.replace(":", "-").replace("=", "").replace(",", "-")

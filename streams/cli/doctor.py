@@ -34,7 +34,6 @@ def doctor(as_json: JsonFlag = False) -> None:
     """Check this machine: Python, packages, a writable disk. Exit code 1 if something needed is missing.
 
     Example:
-
       cpn doctor --json
     """
     findings = examine()

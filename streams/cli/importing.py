@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
-from producers.importers.tidy import ImportReport, import_dataset as import_tidy
+from producers.importers.tidy import ImportReport
+from producers.importers.tidy import import_dataset as import_tidy
 from streams.cli.output import JsonFlag, command, err, instant_ms, iso, out, print_json
 
 
@@ -27,7 +28,6 @@ def import_dataset(
     """Import the dataset in DIR (dataset.toml and CSV, CSV.gz or Parquet tables) into an event log.
 
     Examples:
-
       cpn import data/europe --out logs/europe
 
       cpn import data/europe --config capacity.toml --out logs/capacity --on-error skip

@@ -28,7 +28,6 @@ def info(log: LogFolder, as_json: JsonFlag = False) -> None:
     """Show what a log holds: topics, types, times, partitions.
 
     Example:
-
       cpn log info logs/europe --json
     """
     found = info_of(LogReader(_folder(log)))
@@ -51,7 +50,6 @@ def validate(log: LogFolder, as_json: JsonFlag = False) -> None:
     """Check a log: hashes, counts, clocks, bodies that do not decode. Exit code 65 if it is not whole.
 
     Example:
-
       cpn log validate logs/europe
     """
     found = validate_log(LogReader(_folder(log)))
@@ -84,7 +82,6 @@ def cat(
     """Print records, one JSON object a line, partition by partition.
 
     Example:
-
       cpn log cat logs/europe --topic tasks --key surf-2062109
     """
     found = cat_log(

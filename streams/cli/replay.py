@@ -42,7 +42,6 @@ def replay(
     same decisions. Any other policy leaves the answers out and lets the simulated clusters answer.
 
     Examples:
-
       cpn replay logs/europe --policy pinned:NL
 
       cpn replay logs/europe --policy price:break_even_h=2 --window 15m --out runs/price --json

@@ -1,7 +1,7 @@
 """``cpn state``: what the twin knows of one cluster, task, zone or service, now or at a past time."""
 
 from collections.abc import Iterator
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from twin.shards.shard import Shard
 from twin.shards.table import Table
 
 
-class Entity(str, Enum):
+class Entity(StrEnum):
     """What can be asked for."""
 
     CLUSTER = "cluster"
@@ -39,7 +39,6 @@ def state(
     """Show the state of one cluster, task, zone or service, folded from an event log.
 
     Examples:
-
       cpn state cluster NL --log logs/europe
 
       cpn state task surf-2062109 --log runs/price --at 2022-09-26T12:00:00Z --json
