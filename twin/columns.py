@@ -89,7 +89,7 @@ class Decoder:
         events: list[Any]
         try:
             events = [] if _many_brackets(values) else list(map(self._decode, values))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             events = []
         if len(events) < len(values):
             events = [self._one(i, value, bad) for i, value in enumerate(values)]
@@ -115,9 +115,12 @@ class Decoder:
 
 
 def _many_brackets(values: list[bytes]) -> bool:
-    """Whether a value opens enough brackets to be nested too deep. Most chunks are answered by their sum."""
+    """Whether a value opens enough brackets to be nested too deep.
+
+    Most chunks are answered by their sum: every value that decodes opens one at least.
+    """
     body = b"".join(values)
-    if body.count(b"{") + body.count(b"[") <= len(values) + MAX_DEPTH:
+    if body.count(b"{") + body.count(b"[") < len(values) + MAX_DEPTH:
         return False
     return any(value.count(b"{") + value.count(b"[") > MAX_DEPTH for value in values)
 
