@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin.arrays import AnyArray, Bool2, Float1, Float2
+from twin.arrays import AnyArray, Bool2, Float1, Float2, Int2
 from twin.dispatch.market import Market
 from twin.dispatch.room import EPS, Room
 from twin.view import PriceCarry
@@ -21,6 +21,7 @@ from twin.view import PriceCarry
 DAMP, MOMENTUM = 0.3, 0.9
 HOLD = 0.3  # last share of the steps at the final temperature
 STEP = 15.0  # longest step in units of temperature x price scale
+CANDIDATES = 32
 SOFT = 0.02  # floor of the curvature, as a share of room
 
 
@@ -42,19 +43,17 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Smooth:
-    """The answer of a market to prices at one temperature.
+    """The answer of a market to prices at one temperature, over the K candidate pools of each class.
 
     Attributes:
-        share: share of each class at each pool if it is placed, rows sum to 1, (G, P).
+        share: share of each class at each candidate if it is placed, rows sum to 1, (G, K).
         placed: share of each item that is placed at all, (n,).
-        least: least cost plus prices of each class, (G,).
         load: demand, (P, 3); power (C,) kW.
         slope: how fast demand falls with its own price, (P, 3) and (C,).
     """
 
     share: Float2
     placed: Float1
-    least: Float1
     load: Float2
     power: Float1
     slope: Float2
@@ -62,25 +61,40 @@ class Smooth:
 
 
 class Dual:
-    """A market with room, ready to be asked at many prices."""
+    """A market with room, ready to be asked at many prices.
 
-    def __init__(self, m: Market, room: Room) -> None:
+    The ascent looks at the ``CANDIDATES`` cheapest pools of each class that have room for one of its items; the bound
+    looks at all pools.
+
+    Attributes:
+        pools: the candidates of each class, (G, K).
+        live: the class has any, (G,).
+        size: what a class has to lose between places, currency per hour, (G,): its unit of temperature.
+        most: what it has to lose if it is left out, (G,).
+    """
+
+    def __init__(self, m: Market, room: Room, order: Int2) -> None:
+        """``order`` (G, P) are the pools of each class by cost, cheapest first."""
         self.m = m
         self.free = np.maximum(room.free(), 0.0)
         self.power_kw = np.maximum(room.power_kw(), 0.0)
         self.cluster = np.array(room.cluster, np.int64)
         self.capped = np.flatnonzero(np.isfinite(self.power_kw))
-        self.cost = np.where(_alone(m, self.free, self.power_kw[self.cluster]), m.cost, np.inf)
-        open_ = np.isfinite(self.cost)
-        low = np.where(open_, self.cost, np.inf).min(axis=1, initial=np.inf)
+        self._cost = np.where(_alone(m, self.free, self.power_kw[self.cluster]), m.cost, np.inf)
+        self.pools, self._near = _candidates(self._cost, order)
+        self._kw = np.take_along_axis(m.kw, self.pools, axis=1)
+        self._at_cluster = self.cluster[self.pools]
+        self._asked = [r for r in range(3) if m.request[:, r].any()]
+        open_ = np.isfinite(self._near)
+        low = self._near.min(axis=1, initial=np.inf)
         self.live = np.isfinite(low)
         low = np.where(self.live, low, 0.0)
-        spread = np.where(open_, self.cost - low[:, None], 0.0).sum(axis=1) / np.maximum(open_.sum(axis=1), 1)
+        spread = np.where(open_, self._near - low[:, None], 0.0).sum(axis=1) / np.maximum(open_.sum(axis=1), 1)
         most = np.zeros(len(low))
-        np.maximum.at(most, m.row, m.out - low[m.row])  # what a class may lose at all
+        np.maximum.at(most, m.row, m.out - low[m.row])
         self.size = np.maximum(np.maximum(spread, 1e-3 * most), 1e-9)
         self.most = np.maximum(self.size, most)
-        self.kw_most = m.kw.max(axis=1, initial=0.0)
+        self._kw_most = m.kw.max(axis=1, initial=0.0)
 
     def rent(self, prices: Prices) -> Float2:
         """Return what each class pays for its room at each pool, (G, P) currency per hour."""
@@ -93,39 +107,33 @@ class Dual:
             rent += m.kw * prices.power[self.cluster]
         return rent
 
-    def reduced(self, prices: Prices) -> Float2:
-        """Return cost plus rent, (G, P) currency per hour; inf where a class may not go or does not fit."""
-        return self.cost + self.rent(prices)
-
     def answer(self, prices: Prices, heat: Float1) -> Smooth:
-        """Return the smoothed demand at ``prices``."""
+        """Return the smoothed demand at ``prices``; ``heat`` (G,) is the temperature of each class."""
         m = self.m
-        cost = self.reduced(prices)
+        cost = self._near
+        for r in self._asked:
+            cost = cost + m.request[:, r, None] * prices.pool[:, r][self.pools]
+        if len(self.capped):
+            cost = cost + self._kw * prices.power[self._at_cluster]
         least = np.where(self.live, cost.min(axis=1, initial=np.inf), 0.0)
         e = kernel(np.maximum((least[:, None] - cost) / heat[:, None], -1e6))
         total = e.sum(axis=1)
-        share = e / total[:, None]
         gap = (least[m.row] - m.out) / heat[m.row]
         w, s = kernel(-np.abs(gap)), total[m.row]
         placed = np.where(gap <= 0, s / (s + w), w * s / (w * s + 1.0)) * self.live[m.row]
-        mass = np.bincount(m.row, m.occupancy * placed, len(least))
-        y = share * mass[:, None]
+        share = e / total[:, None]
+        y = share * np.bincount(m.row, m.occupancy * placed, len(least))[:, None]
         y_heat = y / heat[:, None]
-        load, slope = np.empty((len(self.cluster), 3)), np.empty((len(self.cluster), 3))
-        for r in range(3):
+        load, slope = np.zeros((len(self.cluster), 3)), np.zeros((len(self.cluster), 3))
+        for r in self._asked:
             a = m.request[:, r, None]
-            load[:, r] = np.add.reduce(a * y, axis=0)
-            slope[:, r] = np.add.reduce(a * a * y_heat, axis=0)
-        power = self._by_cluster(m.kw, y)
-        return Smooth(share, placed, least, load, power, slope, self._by_cluster(m.kw * m.kw, y_heat))
-
-    def _by_cluster(self, kw: Float2, y: Float2) -> Float1:
-        """Return the sum of ``kw * y`` (G, P) per cluster, (C,); zero where no cluster has a cap."""
-        if not len(self.capped):
-            return np.zeros(len(self.power_kw))
-        total = np.zeros(len(self.power_kw))
-        np.add.at(total, self.cluster, np.add.reduce(kw * y, axis=0))
-        return total
+            load[:, r] = _sums(self.pools, a * y, len(load))
+            slope[:, r] = _sums(self.pools, a * a * y_heat, len(load))
+        power = power_slope = np.zeros(len(self.power_kw))
+        if len(self.capped):
+            power = _sums(self._at_cluster, self._kw * y, len(power))
+            power_slope = _sums(self._at_cluster, self._kw * self._kw * y_heat, len(power))
+        return Smooth(share, placed, load, power, slope, power_slope)
 
     def climb(self, start: Prices, steps: int, hot: Float1, cold: Float1) -> Prices:
         """Return prices after ``steps`` steps from ``start``, the heat of each class falling from ``hot`` to ``cold``."""
@@ -137,20 +145,18 @@ class Dual:
             got = self.answer(Prices(pool.ahead, power.ahead), heat)
             pool.step((got.load - self.free) / (got.slope + SOFT * self.free / scale + EPS), STEP * scale)
             if len(self.capped):
-                power_scale = _scale(heat, self.kw_most)
-                rise = np.where(
-                    finite, (got.power - power_kw) / (got.power_slope + SOFT * power_kw / power_scale + EPS), 0.0
-                )
-                power.step(rise, STEP * power_scale)
+                power_scale = _scale(heat, self._kw_most)
+                give = got.power_slope + SOFT * power_kw / power_scale + EPS
+                power.step(np.where(finite, (got.power - power_kw) / give, 0.0), STEP * power_scale)
         return Prices(pool.now, np.where(finite, power.now, 0.0))
 
     def bound(self, prices: Prices) -> float:
         """Return a lower bound of the market's objective: valid for any prices >= 0, the best one known if they clear.
 
-        Every item takes the cheaper of its best place at cost plus prices and its outside option; the room is paid out.
+        Every item takes the cheaper of its best place at cost plus rent and its outside option; the room is paid out.
         """
         m = self.m
-        least = self.reduced(prices).min(axis=1, initial=np.inf)
+        least = (self._cost + self.rent(prices)).min(axis=1, initial=np.inf)
         items = (m.occupancy * np.minimum(m.out, least[m.row])).sum()
         rent = (prices.pool * self.free).sum()
         capped = np.isfinite(self.power_kw)
@@ -174,10 +180,26 @@ class _Climber:
 
 def kernel(x: AnyArray) -> AnyArray:
     """Return (1 - x/32)^-32 for x <= 0, by five squarings."""
-    y: AnyArray = 1.0 / (1.0 - x / 32.0)
+    y = 1.0 / (1.0 - x / 32.0)
     for _ in range(5):
         y *= y
     return y
+
+
+def _sums(index: Int2, values: Float2, n: int) -> Float1:
+    """Return the sum of ``values`` per ``index``, (n,)."""
+    return np.bincount(index.ravel(), values.ravel(), n).astype(np.float64, copy=False)
+
+
+def _candidates(cost: Float2, order: Int2) -> tuple[Int2, Float2]:
+    """Return the cheapest pools that are open in ``cost`` (G, P), and their costs: (G, K).
+
+    A class with fewer of them is filled up with closed ones.
+    """
+    k = min(CANDIDATES, cost.shape[1])
+    sorted_cost = np.take_along_axis(cost, order, axis=1)
+    closed_last = np.argsort(np.isinf(sorted_cost), axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(order, closed_last, axis=1), np.take_along_axis(sorted_cost, closed_last, axis=1)
 
 
 def _cooling(steps: int, hot: Float1, cold: Float1) -> Iterator[Float1]:

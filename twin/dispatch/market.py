@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin.arrays import Bool1, Float1, Float2, Int1
-from twin.dispatch.costs import Costs, classes, costs, equal_rows, start_hours
+from twin.arrays import Bool1, Float1, Float2, Int1, Int2
+from twin.dispatch.costs import Costs, classes, costs, energy_price, equal_rows, start_hours
 from twin.dispatch.moves import lost_work
 from twin.dispatch.problem import Problem
 from twin.view import ACCELERATORS, CPU_CORES, State, View
@@ -50,12 +50,9 @@ class Market:
         at = np.where(pool >= 0, self.cost[self.row, np.maximum(pool, 0)], self.out) if self.cost.size else self.out
         return float((self.occupancy * at).sum())
 
-    def take(self, items: Int1) -> "Market":
-        """Return the market of ``items`` alone; classes keep their rows."""
-        return Market(
-            self.task[items], self.row[items], self.occupancy[items], self.use[items], self.out[items],
-            self.mover[items], self.rank[items], self.cost, self.kw, self.request,
-        )  # fmt: skip
+    def order(self) -> Int2:
+        """Return the pools of each class by cost, cheapest first, ties to the lowest index, (G, P)."""
+        return np.argsort(self.cost, axis=1, kind="stable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +88,7 @@ def movers(view: View, carbon: float, break_even_h: float, hysteresis: float) ->
     t = view.tasks
     task = np.flatnonzero((t.state == State.RUNNING) & t.movable & (t.desired >= 0) & (t.desired == t.reported))
     task = task[view.pools.holds[t.desired[task]]]
+    task = task[_may_pay(view, task, carbon, break_even_h, hysteresis)]
     if not len(task):
         return None
     hours = np.full(len(task), np.inf)  # input data is there already
@@ -104,19 +102,49 @@ def movers(view: View, carbon: float, break_even_h: float, hysteresis: float) ->
         return None
     task, base, here, stay = task[cheaper], base[cheaper], here[cheaper], stay[cheaper]
     lost = lost_work(view, task)
-    pays = (t.state_gb[task] > 0) | (lost > 0)
-    trust_h = np.maximum(np.minimum(start_hours(view, task), break_even_h), 1e-9)
+    pays = (t.state_gb[task] > 0) | (t.data_in_gb[task] > 0) | (lost > 0)
+    trust_h = np.where(pays, np.maximum(np.minimum(start_hours(view, task), break_even_h), 1e-9), 1.0)
     node = view.clusters.node[view.pools.cluster]
     source = np.where(pays, node[here], -1)
-    first, row = equal_rows([base, source, t.state_gb[task], lost, np.where(pays, trust_h, 0.0)])
+    first, row = equal_rows([base, source, t.state_gb[task], lost, trust_h])
     fee = np.where(pays[first, None], view.network.fee_per_gb[node[here[first]]][:, node], 0.0)
-    once = t.state_gb[task[first], None] * fee + lost[first, None]
+    once = t.state_gb[task[first], None] * fee + at.start[base[first]] + lost[first, None]
     cost = open_cost[base[first]] + (1.0 + hysteresis) * once / trust_h[first, None]
     keep = np.flatnonzero(cost.min(axis=1)[row] < stay)
     if not len(keep):
         return None
-    kw, request = at.kw[base[first]], t.request[task[first]]
-    return Movers(task[keep], row[keep], base[keep], stay[keep], cost, kw, request, at)
+    used, row = np.unique(row[keep], return_inverse=True)
+    kw, request = at.kw[base[first[used]]], t.request[task[first[used]]]
+    return Movers(task[keep], row, base[keep], stay[keep], cost[used], kw, request, at)
+
+
+def _may_pay(view: View, task: Int1, carbon: float, break_even_h: float, hysteresis: float) -> Bool1:
+    """Return for which running tasks a move could pay at all, (n,): a bound that asks no pool in particular.
+
+    No place is cheaper than the least energy price and the least fee from the origin, each wherever that may be.
+    """
+    t, pools = view.tasks, view.pools
+    here, request = t.desired[task], t.request[task]
+    per_kwh = energy_price(view, carbon)[1]
+    fee = view.network.fee_per_gb[:, view.clusters.node[pools.cluster]]
+    per_accelerator, per_core = per_kwh * pools.w_per_accelerator / 1000.0, per_kwh * pools.w_per_core / 1000.0
+    kw = t.power_w[task] / 1000.0
+    devices = np.isnan(kw)
+    least = np.where(
+        devices, request[:, 0] * _least(per_accelerator) + request[:, 1] * _least(per_core), kw * _least(per_kwh)
+    )
+    now = np.where(devices, request[:, 0] * per_accelerator[here] + request[:, 1] * per_core[here], kw * per_kwh[here])
+    nearest = fee.min(axis=1, initial=np.inf)[t.origin[task]]
+    saving = now - least + t.data_rate_gbph[task] * (fee[t.origin[task], here] - nearest)
+    once = t.data_in_gb[task] * nearest + lost_work(view, task)
+    trust_h = np.maximum(np.minimum(start_hours(view, task), break_even_h), 1e-9)
+    slack = 1e-9 * (np.abs(now) + np.abs(least) + 1.0)  # the exact test follows; this one may only let too many pass
+    may: Bool1 = saving + slack > (1.0 + hysteresis) * once / trust_h
+    return may
+
+
+def _least(x: Float1) -> float:
+    return float(x.min(initial=np.inf))
 
 
 def market(view: View, prob: Problem, move: Movers | None) -> Market:

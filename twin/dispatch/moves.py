@@ -1,9 +1,9 @@
-"""What a move costs once: the state that crosses the network and the work that is done again."""
+"""What a move costs once: state and input data that cross the network, and the work that is done again."""
 
 import numpy as np
 
 from twin.arrays import Float1, Int1
-from twin.view import ACCELERATORS, CPU_CORES, View
+from twin.view import ACCELERATORS, CPU_CORES, State, View
 
 
 def lost_work(view: View, tasks: Int1) -> Float1:
@@ -21,7 +21,12 @@ def lost_work(view: View, tasks: Int1) -> Float1:
 
 
 def move_cost(view: View, tasks: Int1, source: Int1, target: Int1) -> Float1:
-    """Return what moving ``tasks`` from pool ``source`` to pool ``target`` costs once, currency, all (n,)."""
+    """Return what moving ``tasks`` from pool ``source`` to pool ``target`` costs once, currency, all (n,).
+
+    The start at the target pays for the input data again. A task that has not started leaves no state behind.
+    """
+    t, fees = view.tasks, view.network.fee_per_gb
     node = view.clusters.node[view.pools.cluster]
-    fee = view.network.fee_per_gb[node[source], node[target]]
-    return view.tasks.state_gb[tasks] * fee + lost_work(view, tasks)
+    left = t.state_gb[tasks] * fees[node[source], node[target]] + lost_work(view, tasks)
+    started = t.state[tasks] != State.ASSIGNED
+    return t.data_in_gb[tasks] * fees[t.origin[tasks], node[target]] + np.where(started, left, 0.0)

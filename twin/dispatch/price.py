@@ -45,14 +45,15 @@ def price(view: View, carry: PriceCarry, policy: Policy, seed: int) -> tuple[Dec
 def assign(m: Market, room: Room, prices: Prices, policy: Policy, seed: int) -> tuple[Seats, Prices, float]:
     """Return the seats of the items of ``m`` in ``room`` (which is used up), the new prices and a lower bound."""
     free = Prices(np.zeros_like(prices.pool), np.zeros_like(prices.power))
-    seats = Seats(m, room)
+    order = m.order()
     if cheapest_fits(m, room):
+        seats = Seats(m, room, order)
         for i, p in enumerate(_cheapest(m).tolist()):
             seats.put(i, p)
         return seats, free, m.objective(seats.array())
-    dual = Dual(m, room)
-    greedy = Seats(m, room.copy())
+    greedy = Seats(m, room.copy(), order)
     in_order(greedy)
+    dual = Dual(m, room, order)
     short = bool(((greedy.array() < 0) & ~m.mover & dual.live[m.row]).any())
     warm = bool(prices.pool.any() or prices.power.any())
     steps = int(policy.number("warm_iterations" if warm else "iterations"))
@@ -60,8 +61,8 @@ def assign(m: Market, room: Room, prices: Prices, policy: Policy, seed: int) -> 
     cold = dual.size * COLD
     prices = dual.climb(prices, steps, np.maximum(hot * WARM, cold) if warm else hot, cold)
     rent = dual.rent(prices)
-    seats = Seats(m, room, rent)
-    accept(seats, planned(m, dual.answer(prices, cold), seed), rent)
+    seats = Seats(m, room, order, rent)
+    accept(seats, planned(m, dual.answer(prices, cold), dual.pools, seed), rent)
     fill_up(seats, rent, rent)
     fill_up(seats, rent, np.zeros_like(rent))
     eject(seats)
@@ -100,12 +101,9 @@ def cheapest_fits(m: Market, room: Room) -> bool:
 def in_order(seats: Seats) -> None:
     """Seat items without a place in order of precedence, each at its cheapest pool with room; nothing moves."""
     m = seats.m
-    order = np.argsort(m.cost, axis=1, kind="stable").tolist()
-    count = np.isfinite(m.cost).sum(axis=1).tolist()
     item = np.flatnonzero(~m.mover)
     for i in item[np.argsort(m.rank[item], kind="stable")].tolist():
-        g = int(m.row[i])
-        for p in order[g][: count[g]]:
+        for p in seats.cheapest(i):
             if seats.fits(i, p):
                 seats.put(i, p)
                 break

@@ -4,11 +4,12 @@ The plan of a class is laid along a line and its items are cut off it one after 
 as the plan says, up to one (systematic rounding). Prices alone would send all items that are indifferent to one pool.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 
 import numpy as np
 
-from twin.arrays import Float1, Float2, Int1
+from twin.arrays import Float1, Float2, Int1, Int2
 from twin.dispatch.ascent import Smooth
 from twin.dispatch.market import Market
 from twin.dispatch.room import Room, roomy
@@ -20,32 +21,32 @@ GOLDEN = 0.6180339887498949
 class Seats:
     """Pools of items while a plan grows and changes, with the room that is left. Plain numbers: steps are single items."""
 
-    def __init__(self, m: Market, room: Room, rent: Float2 | None = None) -> None:
+    def __init__(self, m: Market, room: Room, order: Int2, rent: Float2 | None = None) -> None:
+        """``order`` (G, P) are the pools of each class by cost; ``rent`` (G, P) is what room is worth, None: nothing."""
         self.m, self.room = m, room
-        little = _little(m, np.arange(len(m.cost)))[:, None]
-        self._rent: list[list[float]] = (np.zeros(m.kw.shape) + little if rent is None else rent + little).tolist()
         self.pool: list[int] = [-1] * len(m.task)
         self._at: list[dict[int, None]] = [{} for _ in room.acc]  # items at each pool, in order of arrival
         self._row: list[int] = m.row.tolist()
         self._use: list[list[float]] = m.use.tolist()
         self._share: list[float] = m.occupancy.tolist()
         self._out: list[float] = m.out.tolist()
-        self._cost: list[list[float]] = m.cost.tolist()
-        self._kw: list[list[float]] = m.kw.tolist()
-        self._order: dict[int, list[int]] = {}
+        self._cost, self._kw, self._order, self._rent = m.cost, m.kw, order, rent
+        self._little: list[float] = _little(m, np.arange(len(m.cost))).tolist()
+        self._open: list[int] = np.isfinite(m.cost).sum(axis=1).tolist()
+        self._cheapest: dict[int, tuple[list[int], list[float]]] = {}
 
     def cheapest(self, item: int) -> list[int]:
         """Return the pools that ``item`` may use for less than its outside option, cheapest first."""
         g = self._row[item]
-        if g not in self._order:
-            cost = self._cost[g]
-            self._order[g] = [p for p in np.argsort(self.m.cost[g], kind="stable").tolist() if cost[p] < np.inf]
-        out, cost = self._out[item], self._cost[g]
-        return [p for p in self._order[g] if cost[p] < out]
+        if g not in self._cheapest:
+            pools = self._order[g, : self._open[g]]
+            self._cheapest[g] = pools.tolist(), self._cost[g, pools].tolist()
+        pools_, costs = self._cheapest[g]
+        return pools_[: bisect_left(costs, self._out[item])]
 
     def cost_at(self, item: int, pool: int) -> float:
         """Return the cost per hour of ``item`` at ``pool``, -1 for its outside option, weighed by occupancy."""
-        return (self._cost[self._row[item]][pool] if pool >= 0 else self._out[item]) * self._share[item]
+        return (self._cost.item(self._row[item], pool) if pool >= 0 else self._out[item]) * self._share[item]
 
     def cost(self, item: int) -> float:
         """Return the same for where it stands."""
@@ -57,7 +58,8 @@ class Seats:
 
     def rent(self, item: int, pool: int) -> float:
         """Return what room for ``item`` at ``pool`` is worth."""
-        return self._rent[self._row[item]][pool] * self._share[item]
+        g = self._row[item]
+        return (self._little[g] + (0.0 if self._rent is None else self._rent.item(g, pool))) * self._share[item]
 
     def at(self, pool: int) -> list[int]:
         """Return the items seated at ``pool``."""
@@ -65,7 +67,7 @@ class Seats:
 
     def kw(self, item: int, pool: int) -> float:
         """Return the power that ``item`` takes at ``pool``."""
-        return self._kw[self._row[item]][pool] * self._share[item]
+        return self._kw.item(self._row[item], pool) * self._share[item]
 
     def fits(self, item: int, pool: int) -> bool:
         """Return whether ``item`` fits at ``pool`` as things stand."""
@@ -87,10 +89,11 @@ class Seats:
         return np.array(self.pool, np.int64)
 
 
-def planned(m: Market, smooth: Smooth, seed: int) -> Int1:
+def planned(m: Market, smooth: Smooth, pools: Int2, seed: int) -> Int1:
     """Return a pool per item by systematic rounding of the smoothed plan, -1 where the plan rather leaves it out.
 
-    Items of a class stand in order of precedence; the offset of each class comes from its number and ``seed``.
+    ``pools`` (G, K) are the candidates of each class. Items of a class stand in order of precedence; the offset of each
+    class comes from its number and ``seed``.
     """
     n = len(m.task)
     order = np.lexsort((m.rank, m.row))
@@ -105,10 +108,9 @@ def planned(m: Market, smooth: Smooth, seed: int) -> Int1:
     reach = np.cumsum(smooth.share, axis=1)
     reach[:, -1:] = 2.0
     flat = (reach + 3.0 * np.arange(len(reach))[:, None]).ravel()
-    pools = m.cost.shape[1]
-    pool = np.searchsorted(flat, at + 3.0 * row, side="right") - row * pools
+    k = np.searchsorted(flat, at + 3.0 * row, side="right") - row * reach.shape[1]
     plan = np.empty(n, np.int64)
-    plan[order] = np.where(smooth.placed[order] >= 0.5, pool, -1)
+    plan[order] = np.where(smooth.placed[order] >= 0.5, pools[row, k], -1)
     return plan
 
 

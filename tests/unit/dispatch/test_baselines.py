@@ -242,7 +242,7 @@ def test_a_forced_move_says_what_changes_and_what_it_costs() -> None:
     assert d.delta_energy == pytest.approx([0.05])
     assert d.delta_network == pytest.approx([0.02])
     assert d.delta_rtt_ms.tolist() == [4.0]
-    assert d.delta_move == pytest.approx([100 * 0.03 + 0.5 * (1 * 5.0 + 8 * 0.08)])
+    assert d.delta_move == pytest.approx([100 * 0.03 + 0.5 * (1 * 5.0 + 8 * 0.08) + 10 * 0.02])
     assert d.runner_up.tolist() == [-1]
     assert len(run(view, "stay").task) == 0
     still = replace(view, tasks=replace(view.tasks, movable=np.array([False])))
