@@ -1,15 +1,10 @@
 """``cpn demo``: the built-in scenario under our policy and the baselines, side by side on the same events."""
 
-import multiprocessing
-import queue
 import shutil
 import webbrowser
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -20,12 +15,10 @@ from producers.assemble import assemble
 from producers.log import DEFAULT_PARTITIONS, LogWriter
 from producers.scenario import Scenario, generate, preset_names
 from streams.cli.output import JsonFlag, command, duration_ms, out, print_json, progress
-from streams.cli.runs import RunRequest, execute
-from streams.embedded import Run
+from streams.cli.side_by_side import Job, run_all
 from streams.report import PolicyResult, ReportData, render
-from streams.series import Collector, RunHistory
+from streams.series import RunHistory
 from twin.dispatch.policy import Policy
-from twin.dispatcher import Window
 from twin.errors import ConfigError, StoreError
 
 BASELINES = (
@@ -39,17 +32,6 @@ BASELINES = (
 )
 MARK = ".cpn-demo"
 """A file that says a folder is a demo's and may be replaced by the next demo."""
-
-
-Ticks: TypeAlias = "queue.Queue[None]"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A policy's summary, and what the report needs of its run (the main policy's only)."""
-
-    summary: dict[str, Any]
-    history: RunHistory | None
 
 
 @command
@@ -81,7 +63,11 @@ def demo(
     scenario = generate(preset, seed=seed, hours=hours, window_ms=duration_ms(window))
     _make_room(folder)
     write_log(scenario, folder / "events")
-    outcomes = run_all(scenario, policies, folder, jobs=jobs, quiet=as_json)
+    windows = len(policies) * ((scenario.end - scenario.t0) // scenario.window_ms)
+    with progress(quiet=as_json) as bar:
+        task = bar.add_task(f"{len(policies)} policies on the same events", total=windows)
+        todo = [_job(folder, chosen, scenario.end, main=chosen is policies[0]) for chosen in policies]
+        outcomes = run_all(todo, at_once=jobs, on_window=lambda: bar.advance(task))
     summaries = {label: outcome.summary for label, outcome in outcomes.items()}
     main = outcomes[policies[0].label()]
     report = folder / "report.html"
@@ -102,6 +88,13 @@ def demo(
         webbrowser.open(report.resolve().as_uri())
 
 
+def _job(folder: Path, policy: Policy, until: int, *, main: bool) -> Job:
+    """The run of one policy; the main one keeps its run log and what the report needs."""
+    name = policy.label().replace(":", "-").replace("=", "").replace(",", "-")
+    out_folder = folder / "run" if main else folder / "baselines" / name
+    return Job(label=policy.label(), log=folder / "events", out=out_folder, until=until, main=main)
+
+
 def write_log(scenario: Scenario, path: Path) -> None:
     """Write the scenario's events as an event log."""
     meta = {"name": scenario.name, "t0": scenario.t0, "window_ms": scenario.window_ms, **scenario.meta}
@@ -115,67 +108,6 @@ def write_log(scenario: Scenario, path: Path) -> None:
             lateness_ms=scenario.lateness_ms,
             max_ahead_ms=scenario.max_ahead_ms,
         )
-
-
-# ------------------------------------------------------------------------------------------------------- the runs
-
-
-def run_all(scenario: Scenario, policies: list[Policy], folder: Path, *, jobs: int, quiet: bool) -> dict[str, Outcome]:
-    """Run every policy on the log in ``folder``, ``jobs`` at a time; the first one keeps its run log and history."""
-    windows = (scenario.end - scenario.t0) // scenario.window_ms
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, progress(quiet=quiet) as bar:
-        ticks: Ticks = manager.Queue()
-        task = bar.add_task(f"{len(policies)} policies, {windows} windows each", total=windows * len(policies))
-        with ProcessPoolExecutor(min(jobs, len(policies)), mp_context=context) as pool:
-            try:
-                futures = {
-                    chosen.label(): pool.submit(
-                        run_one, str(folder), chosen.label(), scenario.end, ticks, main=chosen is policies[0]
-                    )
-                    for chosen in policies
-                }
-                _wait(futures, ticks, lambda: bar.advance(task))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            return {label: future.result() for label, future in futures.items()}
-
-
-def _wait(futures: dict[str, "Future[Outcome]"], ticks: Ticks, advance: Callable[[], None]) -> None:
-    """Pass progress on until every run is done; a run that failed raises here."""
-    while True:
-        try:
-            ticks.get(timeout=0.2)
-            advance()
-        except queue.Empty:
-            for future in futures.values():
-                if future.done():
-                    future.result()
-            if all(future.done() for future in futures.values()):
-                return
-
-
-def run_one(folder: str, label: str, until: int, ticks: Ticks, *, main: bool) -> Outcome:
-    """One policy, in a process of its own."""
-    root, runs, collector = Path(folder), list[Run](), Collector()
-    name = label.replace(":", "-").replace("=", "").replace(",", "-")
-    request = RunRequest(
-        log=root / "events",
-        policy=Policy.parse(label),
-        closed=True,
-        until=until,
-        out=root / "run" if main else root / "baselines" / name,
-        keep_log=main,
-    )
-
-    def on_window(window: Window) -> None:
-        ticks.put(None)
-        if main:
-            collector.add(window)
-
-    summary = execute(request, on_window=on_window, on_run=runs.append)
-    return Outcome(summary, collector.collect(runs[0]) if main else None)
 
 
 # ----------------------------------------------------------------------------------------------------- the outcome
@@ -302,4 +234,4 @@ def _write(path: Path, data: bytes) -> None:
         raise StoreError(f"{path}: {error.strerror or error}") from error
 
 
-__all__ = ["comparison", "demo", "run_one"]
+__all__ = ["comparison", "demo", "write_log"]
