@@ -80,7 +80,7 @@ class Batch:
 class Feed:
     """Reads one partition ahead by a chunk and folds it into its shard.
 
-    ``seconds`` is added to by stage; ``on_dead`` gets refused records.
+    ``seconds`` is added to by stage, as ``stage_clock`` measures them; ``on_dead`` gets refused records.
     """
 
     def __init__(
@@ -90,13 +90,15 @@ class Feed:
         partition: int,
         seconds: dict[str, float],
         on_dead: Callable[[list[DeadLetter]], None],
+        *,
+        stage_clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.topic, self.partition = topic, partition
         self.decoder = Decoder(topic)
         self.shard = Shard(topic, partition)
         self.events = 0
         self._reader = log.read(topic, partition)
-        self._seconds, self._on_dead = seconds, on_dead
+        self._seconds, self._on_dead, self._clock = seconds, on_dead, stage_clock
         self._chunk: Columns | None = None
         self._at = 0
         self._position = 0
@@ -107,22 +109,22 @@ class Feed:
     def _load(self) -> bool:
         """Read and decode the next chunk if this one is used up; False at the end of the log."""
         while self._chunk is None or self._at == len(self._chunk):
-            began = time.perf_counter()
+            began = self._clock()
+            self._chunk = None  # what comes next may take its memory
             records = next(self._reader, None)
-            read = time.perf_counter()
+            read = self._clock()
             self._seconds["read"] += read - began
             if records is None:
                 return False
             self._chunk, self._at = self.decoder.decode(records), 0
-            self._latest = np.maximum.accumulate(np.array(records.times, np.int64))
             self._keep = np.zeros(0, bool)
-            self._seconds["decode"] += time.perf_counter() - read
+            self._seconds["decode"] += self._clock() - read
         return True
 
     def _fold(self, columns: Columns, at: int) -> tuple[int, Cut | None]:
-        began = time.perf_counter()
+        began = self._clock()
         fed = self.shard.feed(columns, at)
-        self._seconds["fold"] += time.perf_counter() - began
+        self._seconds["fold"] += self._clock() - began
         self.events += fed.position - at
         if fed.dead:
             self._on_dead(fed.dead)
@@ -173,6 +175,7 @@ class Feed:
 
     def _mark_kept(self) -> None:
         if not len(self._keep) and self._chunk is not None:
+            self._latest = np.maximum.accumulate(np.array(self._chunk.records.times, np.int64))
             self._keep = np.array([kept_in_closed_loop(event) for event in self._chunk.events], bool)
 
     def fold_window(self, batch: Batch, answers: list[ev.Event], clock: ev.Clock) -> tuple[Records, Cut | None]:
