@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lock clean
+.PHONY: help venv demo test check bench bench-policies lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,12 @@ check: $(STAMP) ## lint, format, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports --no-logo
+
+bench: $(STAMP) ## speed of the embedded runtime: events/s and CPU per event by stage (BENCH_ARGS="--help")
+	@$(BIN)/python -m ops.bench $(BENCH_ARGS)
+
+bench-policies: $(STAMP) ## price beside every baseline on generated scenarios, every seed shown
+	@$(BIN)/python -m ops.bench.policies $(BENCH_ARGS)
 
 lock: $(STAMP) ## resolve requirements.lock again (newest versions the bounds allow)
 	$(BIN)/uv --quiet pip compile pyproject.toml --extra parquet --extra test --extra dev \
