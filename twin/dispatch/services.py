@@ -14,6 +14,7 @@ from twin.dispatch.room import Room
 from twin.view import View
 
 TINY = 1e-9  # tokens per second, or accelerators, that are nothing
+SPARE = 2e-4  # accelerators left free where services fill a pool: executors round each share up to a millionth
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,9 @@ class Split:
     def give(self, k: int, p: int, tokens: float) -> float:
         """Serve up to ``tokens`` of service ``k`` at pool ``p`` as far as there is room; return how many."""
         room, kw, speed = self._room, float(self._d.kw[p]), float(self._d.speed[k, p])
-        most = room.acc[p]
+        most = room.acc[p] - SPARE
         if kw > 0:
-            most = min(most, room.power[room.cluster[p]] / kw)
+            most = min(most, room.power[room.cluster[p]] / kw - SPARE)
         given = min(tokens, max(most, 0.0) * speed)
         if given <= TINY:
             return 0.0
@@ -120,8 +121,8 @@ class Split:
             return False
         accelerators = np.bincount(best, self.left[k] / d.speed[k, best], len(d.kw))
         kw = np.bincount(np.array(room.cluster, np.int64), accelerators * d.kw, len(room.power))
-        fits = accelerators <= np.maximum(room.acc, 0.0)
-        if not fits.all() or (kw > np.maximum(room.power_kw(), 0.0)).any():
+        fits = accelerators <= np.maximum(np.array(room.acc) - SPARE, 0.0)
+        if not fits.all() or (kw > np.maximum(room.power_kw() - SPARE * d.kw.max(initial=0.0), 0.0)).any():
             return False
         for i, p in zip(k.tolist(), best.tolist(), strict=True):
             self.give(i, p, float(self.left[i]))
