@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -16,6 +17,10 @@ BAD, CLOCK, NOT_FOLDED = 255, 254, 253
 MAX_DEPTH = 64
 """Deepest nesting of a body. A bound of our own: where an interpreter gives up depends on its version and its stack."""
 _MAX_DETAIL = 300
+_OPENING = 0x5B
+"""The byte of ``[``, and that of ``{`` without its bit 0x20."""
+_TOGETHER = 256
+_event_t = attrgetter("t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +98,9 @@ class Decoder:
             events = []
         if len(events) < len(values):
             events = [self._one(i, value, bad) for i, value in enumerate(values)]
-        code = self._code
-        group = np.array([code[type(event)] for event in events], np.uint8)
-        if bad:
-            t = np.array([0 if event is None else event.t for event in events], np.int64)
-        else:
-            t = np.array([event.t for event in events], np.int64)
+        group = np.frombuffer(bytes(map(self._code.__getitem__, map(type, events))), np.uint8)
+        at = (0 if event is None else event.t for event in events) if bad else map(_event_t, events)
+        t = np.fromiter(at, np.int64, len(events))
         return Columns(records, events, group, t, np.flatnonzero(group == CLOCK), bad)
 
     def _one(self, i: int, value: bytes, bad: dict[int, tuple[str, str]]) -> ev.Event | None:
@@ -117,12 +119,17 @@ class Decoder:
 def _many_brackets(values: list[bytes]) -> bool:
     """Whether a value opens enough brackets to be nested too deep.
 
-    Most chunks are answered by their sum: every value that decodes opens one at least.
+    Values are looked at together: where no ``MAX_DEPTH + 1`` opening brackets lie as near as the longest value is long, no
+    value has so many.
     """
-    body = b"".join(values)
-    if body.count(b"{") + body.count(b"[") < len(values) + MAX_DEPTH:
-        return False
-    return any(value.count(b"{") + value.count(b"[") > MAX_DEPTH for value in values)
+    for start in range(0, len(values), _TOGETHER):
+        some = values[start : start + _TOGETHER]
+        body = np.frombuffer(b"".join(some), np.uint8)
+        opens = np.flatnonzero((body & 0xDF) == _OPENING)
+        near = len(opens) > MAX_DEPTH and int((opens[MAX_DEPTH:] - opens[:-MAX_DEPTH]).min()) < max(map(len, some))
+        if near and any(value.count(b"{") + value.count(b"[") > MAX_DEPTH for value in some):
+            return True
+    return False
 
 
 _bracket = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])', re.DOTALL).finditer
