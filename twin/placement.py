@@ -40,7 +40,6 @@ PLACEMENT = np.dtype(
         ("start_at", "<i8"),
         ("barred", "<i8", (2,)),  # pool index + 1
         ("barred_until", "<i8", (2,)),
-        ("preempting", "<i8"),
         ("overridden", "<i8"),  # starts elsewhere than desired
         ("stuck", "<i8"),  # runs, and a newer attempt came to nothing: one more would push the run out of the row
         ("live", "<i8"),  # submitted and not done
@@ -129,14 +128,15 @@ class Placement:
         for part, first, end in zip(live, starts[:-1].tolist(), starts[1:].tolist(), strict=True):
             mask = (decisions.task >= first) & (decisions.task < end)
             if mask.any():
-                at = part.rows[decisions.task[mask] - first]
+                start_at = decisions.start_at[mask]
+                patience_ms = ACK_WINDOWS * window_ms + (transfer_s[mask] * 1000).astype(np.int64)
                 self._decide(
                     self.tasks[part.shard.partition],
-                    at,
+                    part.rows[decisions.task[mask] - first],
                     decisions.action[mask],
                     pool=decisions.pool[mask] + 1,
-                    start_at=decisions.start_at[mask],
-                    timeout_at=effective_at + ACK_WINDOWS * window_ms + (transfer_s[mask] * 1000).astype(np.int64),
+                    start_at=start_at,
+                    timeout_at=np.maximum(effective_at, start_at) + patience_ms,
                 )
 
     @staticmethod
@@ -145,13 +145,12 @@ class Placement:
         goes = (action == Action.PLACE) | (action == Action.MOVE)
         task["attempt"] += goes
         task["desired"] = np.where(goes, pool, task["desired"])
-        task["timeout_at"] = np.where(goes, np.maximum(timeout_at, start_at), task["timeout_at"])
-        running = task["reported"] > 0
-        task["state"] = np.where(goes, np.where(running, State.MOVING, State.ASSIGNED), task["state"])
+        task["timeout_at"] = np.where(goes, timeout_at, task["timeout_at"])
+        task["state"] = np.where(goes, np.where(task["reported"] > 0, State.MOVING, State.ASSIGNED), task["state"])
         task["start_at"] = np.where(action == Action.DEFER, start_at, np.where(goes, 0, task["start_at"]))
+        # a task that runs is preempted when it says so; one that moves stays where it runs
         stops = action == Action.PREEMPT
-        task["preempting"] = np.where(stops & running, 1, np.where(goes, 0, task["preempting"]))
-        drop, back = stops & ~running, stops & (task["state"] == State.MOVING)
+        drop, back = stops & (task["state"] == State.ASSIGNED), stops & (task["state"] == State.MOVING)
         task["state"][drop], task["desired"][drop] = State.WAITING, 0
         task["state"][back], task["desired"][back] = State.RUNNING, task["reported"][back]
         mine[at] = task
@@ -165,19 +164,18 @@ class Placement:
 
 
 class _Runs:
-    """The latest two attempts of n tasks as columns, (n, 2): newest first."""
+    """The latest two attempts of n tasks as columns, (n, 2): newest first. ``pool`` is 0 where an attempt does not run."""
 
     def __init__(self, run: AnyArray, lut: Int2, reasons: list[str]) -> None:
         self.attempt = run["attempt"]
         started = run["started"] > 0
-        failed = run["failed"] > 0
+        self.failed = run["failed"] > 0
         rejected = reasons.index("rejected") if "rejected" in reasons else -1
-        ended = (run["released"] > 0) | (run["finished"] > 0) | failed
-        self.runs = started & ~ended
+        self.ended = (run["released"] > 0) | (run["finished"] > 0) | self.failed
+        self.runs = started & ~self.ended
+        self.broke = started & self.failed
+        self.rejected = self.failed & (run["reason"] == rejected)
         self.pool = np.where(self.runs, lut[run["cluster"], run["pool"]], 0)
-        self.failed = failed
-        self.rejected = failed & (run["reason"] == rejected)
-        self.released = run["released"] > 0
         self.done = run["done"]
         self.since = np.where(
             self.runs[:, 0], run["started_at"][:, 0], np.where(self.runs[:, 1], run["started_at"][:, 1], 0)
@@ -197,33 +195,31 @@ def _transition(task: AnyArray, runs: _Runs, now: int, window_ms: int) -> None:
     ahead = newest > task["attempt"]  # an executor is ahead of what was decided: it is right
     task["attempt"] = np.maximum(task["attempt"], newest)
     current = newest == task["attempt"]
-    runs_new = current & runs.runs[:, 0]
-    older = np.where(current, runs.pool[:, 1], np.where(runs.runs[:, 0], runs.pool[:, 0], runs.pool[:, 1]))
-    older_runs = np.where(current, runs.runs[:, 1], runs.runs.any(axis=1))
+    runs_new, ended = current & runs.runs[:, 0], current & runs.ended[:, 0]
+    upper = ~current & runs.runs[:, 0]
+    older = np.where(upper, runs.pool[:, 0], runs.pool[:, 1])
+    older_runs = upper | runs.runs[:, 1]
 
-    elsewhere = runs_new & (runs.pool[:, 0] != task["desired"])
-    task["overridden"] += elsewhere
+    task["overridden"] += runs_new & (runs.pool[:, 0] != task["desired"])
     task["desired"] = np.where(runs_new, runs.pool[:, 0], task["desired"])
     task["state"] = np.where(runs_new, State.RUNNING, task["state"])
+    task["state"] = np.where((task["state"] == State.ASSIGNED) & older_runs, State.MOVING, task["state"])
 
-    pending = (task["state"] == State.ASSIGNED) | (task["state"] == State.MOVING)
-    refused = current & runs.rejected[:, 0] & pending
-    lost = ~runs_new & ~refused & (now >= task["timeout_at"]) & pending
-    _bar(task, refused | lost, now + RETRY_WINDOWS * window_ms)
-    back = (refused | lost) & older_runs
-    task["desired"] = np.where(back, older, np.where(refused | lost, 0, task["desired"]))
-    task["state"] = np.where(back, State.RUNNING, np.where(refused | lost, State.WAITING, task["state"]))
+    moving = task["state"] == State.MOVING
+    pending = moving | (task["state"] == State.ASSIGNED)
+    lost = pending & ~ended & (now >= task["timeout_at"])
+    _bar(task, lost | (pending & current & runs.rejected[:, 0] & ~ahead), now + RETRY_WINDOWS * window_ms)
+    # back to where it still runs, or to the queue
+    falls = lost | (pending & ended) | ((task["state"] == State.RUNNING) & ~runs_new)
+    left = moving & ~falls & ~older_runs
+    hands_over = left & ~runs.broke.any(axis=1)  # the new place has yet to say that it runs
+    falls |= left & ~hands_over
+    task["desired"] = np.where(falls, older, task["desired"])
+    task["state"] = np.where(falls, np.where(older_runs, State.RUNNING, State.WAITING), task["state"])
+    task["state"] = np.where(hands_over, State.ASSIGNED, task["state"])
 
-    was_running = (task["state"] == State.RUNNING) | (task["state"] == State.MOVING)
-    stopped = ~runs_new & ~older_runs & was_running
-    handed_over = stopped & (task["state"] == State.MOVING) & ~runs.failed.any(axis=1)  # b has yet to say that it runs
-    ends = (stopped & ~handed_over) | (ahead & ~runs_new & ~older_runs)
-    task["desired"] = np.where(ends, 0, task["desired"])
-    task["state"] = np.where(ends, State.WAITING, np.where(handed_over, State.ASSIGNED, task["state"]))
-    task["preempting"] = np.where(ends, 0, task["preempting"])
-
-    task["reported"] = np.where(runs_new, runs.pool[:, 0], np.where(older_runs, older, 0))
-    task["leaving"] = np.where(runs_new & older_runs, older, 0)
+    task["reported"] = np.where(runs_new, runs.pool[:, 0], older)
+    task["leaving"] = np.where(runs_new | upper, runs.pool[:, 1], 0)
     task["stuck"] = (task["state"] == State.RUNNING) & ~runs.runs[:, 0] & runs.runs[:, 1]
 
 

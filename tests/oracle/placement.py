@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-ACK_WINDOWS = RETRY_WINDOWS = 2
+RETRY_WINDOWS = 2
 
 
 @dataclass
@@ -18,6 +18,7 @@ class Plain:
     bars: dict[str, int] = field(default_factory=dict)
     runs: dict[int, str] = field(default_factory=dict)  # attempt -> pool, as reported
     known: set[int] = field(default_factory=set)  # the latest two attempts reported on
+    broke: set[int] = field(default_factory=set)  # of these, runs that failed
 
     # --------------------------------------------------------------------------------------------- what is reported
 
@@ -27,48 +28,56 @@ class Plain:
     def leaving(self) -> str | None:
         return self.runs[min(self.runs)] if len(self.runs) == 2 else None
 
+    def turn(self, answer: tuple[str, int, str]) -> int:
+        """What a window brings is seen at once: late starts, then the newest attempt, then how older ones ended."""
+        what, attempt, _ = answer
+        if attempt >= self.attempt:
+            return 1
+        return 0 if what == "started" else 2
+
     def hear(self, what: str, attempt: int, pool: str, now: int, window_ms: int) -> None:
         """An executor's (or for ``cancelled`` the tenant's) word."""
         if self.state == "done":
             return
+        if what != "cancelled":
+            self._know(attempt)
+            if attempt not in self.known:
+                return
         if what in {"finished", "cancelled", "final"}:
             self.state, self.desired = "done", None
             self.runs.clear()
             return
-        self.known.add(attempt)
-        while len(self.known) > 2:
-            self.runs.pop(min(self.known), None)
-            self.known.discard(min(self.known))
-        if attempt not in self.known:
-            return
-        self.attempt = max(self.attempt, attempt)
+        ahead, self.attempt = attempt > self.attempt, max(self.attempt, attempt)
         newest = attempt == self.attempt
         if what == "started":
             self.runs[attempt] = pool
             if newest:
                 self.overridden += pool != self.desired
                 self.state, self.desired = "running", pool
-            return
-        if what in {"progress", "paused"}:
-            return
-        self.runs.pop(attempt, None)
-        if newest:
-            self._newest_ended(rejected=what == "rejected", until=now + RETRY_WINDOWS * window_ms)
-        elif not self.runs:
-            self._older_ended(failed=what in {"failed", "rejected"})
+            elif self.state == "assigned":
+                self.state = "moving"
+        elif what not in {"progress", "paused"}:
+            if self.runs.pop(attempt, None) and what == "failed":
+                self.broke.add(attempt)
+            if newest and self.state in {"assigned", "moving"}:
+                if what == "rejected" and not ahead:
+                    self.bars[self.desired or ""] = now + RETRY_WINDOWS * window_ms
+                self._fall_back()
+        self._look_where_it_runs()
 
-    def _newest_ended(self, *, rejected: bool, until: int) -> None:
-        if self.state in {"assigned", "moving"} and rejected and self.desired is not None:
-            self.bars[self.desired] = until
-        if self.state != "waiting":
-            self._fall_back()
+    def _know(self, attempt: int) -> None:
+        """Only the latest two attempts are kept; a run that is forgotten is over."""
+        self.known.add(attempt)
+        for old in sorted(self.known)[:-2]:
+            self.known.discard(old)
+            self.broke.discard(old)
+            self.runs.pop(old, None)
 
-    def _older_ended(self, *, failed: bool) -> None:
-        """The last run that was still reported is over."""
-        if self.state == "moving":
-            self.state = "waiting" if failed else "assigned"
+    def _look_where_it_runs(self) -> None:
+        if self.state == "moving" and not self.runs:
+            self.state = "waiting" if self.broke else "assigned"
         elif self.state == "running":
-            self.state = "waiting"
+            self._fall_back()
         if self.state == "waiting":
             self.desired = None
 
@@ -88,16 +97,16 @@ class Plain:
 
     # ---------------------------------------------------------------------------------------------- what is decided
 
-    def decide(self, action: str, pool: str | None, start_at: int, now: int, window_ms: int, transfer_ms: int) -> None:
+    def decide(self, action: str, pool: str | None, *, start_at: int, now: int, patience_ms: int) -> None:
         if action == "defer":
             self.start_at = start_at
         elif action in {"place", "move"}:
             self.attempt += 1
             self.desired, self.start_at = pool, 0
             self.state = "moving" if self.runs else "assigned"
-            self.timeout_at = max(now, start_at) + ACK_WINDOWS * window_ms + transfer_ms
+            self.timeout_at = max(now, start_at) + patience_ms
         elif action == "preempt":
             if self.state == "moving":
                 self.state, self.desired = "running", self.reported()
-            elif self.state == "assigned" and not self.runs:
+            elif self.state == "assigned":
                 self.state, self.desired = "waiting", None
