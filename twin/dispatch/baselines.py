@@ -138,7 +138,7 @@ def _split(view: View, policy: Policy, choice: Bool1, room: Room) -> tuple[Float
     d = services.demand(view, carbon_price(policy), choice)
     split = services.Split(d, room)
     if policy.name == "round-robin":
-        split.evenly()
+        split.in_turns()
     else:
         split.in_order(_score(view, policy, services.per_token(d, d.cost), d.rtt_ms))
     return split.tokens_per_s, split.left

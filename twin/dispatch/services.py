@@ -87,13 +87,11 @@ class Split:
                     break
                 self.give(k, p, float(self.left[k]))
 
-    def evenly(self) -> None:
-        """Spread each service evenly over its pools; what one cannot take goes evenly to the others."""
-        for k in range(len(self.left)):
-            pools = np.flatnonzero(self._d.ok[k]).tolist()
-            while self.left[k] > TINY and pools:
-                share = float(self.left[k]) / len(pools)
-                pools = [p for p in pools if self.give(k, p, share) >= share - TINY]
+    def in_turns(self) -> None:
+        """Serve the k-th service from the k-th of its pools on, in turns; the same every window, so nothing hops about."""
+        rank = np.cumsum(self._d.ok, axis=1) - 1
+        pools = np.maximum(self._d.ok.sum(axis=1), 1)[:, None]
+        self.in_order((rank - np.arange(len(self.left))[:, None]) % pools)
 
     def cheapest(self, cost: Float2) -> None:
         """Serve from the pools of least ``cost`` (D, P) per token; where one fills up, who loses most goes first."""
