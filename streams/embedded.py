@@ -30,12 +30,17 @@ from twin.records import Records
 from twin.score import History, Score, score
 from twin.shards.shard import Cut
 from twin.topics import BY_STRUCT, IN_TOPICS, Role, address
+from twin.view import State, View
+from twin.window import NEVER
 
 QUIET_WINDOWS = 4
 """A closed loop ends when the log is exhausted, nothing runs, and so many windows in a row decided nothing."""
 
 GC_THRESHOLD = 200_000
 """Objects that may be made and not freed before cycles are looked for."""
+
+LONGEST_WAIT_MS = 7 * 24 * 3_600_000
+"""How long after the end of the log a closed loop waits for tasks that may not start yet, and serves what is demanded."""
 
 STAGES = ("read", "decode", "fold", "plant", "cut", "dispatch")
 
@@ -114,7 +119,18 @@ class UndecidableError(TwinError):
 
 
 class Run:
-    """One run of a log through the twin. ``stage_clock`` measures the stages: wall clock, or CPU time in a benchmark."""
+    """One run of a log through the twin.
+
+    Args:
+        log: where the recorded events come from.
+        options: how to run.
+        plant: answers in a closed loop.
+        sink: where the output goes.
+        stage_clock: measures the stages: wall clock, or CPU time in a benchmark.
+
+    Raises:
+        ConfigError: a topic has no partition in the log.
+    """
 
     def __init__(
         self,
@@ -131,6 +147,8 @@ class Run:
         self._plant = plant or Plant()
         self.result = Result()
         recorded = Counter(topic for topic, _ in log.partitions())
+        if missing := [topic for topic in IN_TOPICS if not recorded[topic]]:
+            raise ConfigError(f"the log has no partition of {', '.join(missing)}; a run needs {', '.join(IN_TOPICS)}")
         self.partitions = {topic: recorded[topic] for topic in IN_TOPICS}
         self._feeds: dict[Partition, Feed] = {
             (topic, p): Feed(log, topic, p, self.result.seconds, self._dead, stage_clock=stage_clock)
@@ -182,6 +200,7 @@ class Run:
                 if key not in pending:
                     cut = feed.next_cut()
                     if cut is None:
+                        self._end_of_log(key)
                         return
                     pending[key] = cut
             # a partition whose clock skipped windows is ahead: the others come up to it, cut by cut
@@ -193,6 +212,19 @@ class Run:
             if not behind and self._decide(window, tuple(sorted(skipped)), on_window) is None:
                 return
 
+    def _end_of_log(self, at: Partition) -> None:
+        """Fold what stands behind the last clock of each partition, so that its dead letters are told.
+
+        Raises:
+            ConfigError: no window was closed; partition ``at`` has too few clocks.
+        """
+        if not self.result.windows:
+            message = f"the log closes no window: {at[0]}-{at[1]} has fewer than two clock records"
+            raise ConfigError(f"{message}; make a log with `cpn import`, or record while `cpn clock` runs")
+        for feed in self._feeds.values():
+            while feed.next_cut() is not None:
+                pass
+
     # ----------------------------------------------------------------------------------------------- closed loop
 
     def _closed(self, on_window: Callable[[Window], None]) -> None:
@@ -202,7 +234,7 @@ class Run:
         end = (clock.t - clock.lateness_ms) // window_ms * window_ms
         self._fold_window(msgspec.structs.replace(clock, t=end + clock.lateness_ms), [self._policy_event(end)])
         decided: list[Decision] = []
-        quiet = 0
+        quiet, over_at = 0, NEVER
         while True:
             end += window_ms
             self._plant.decide(decided)
@@ -211,10 +243,15 @@ class Run:
             if window is None:
                 return
             decided = window.decisions
-            quiet = 0 if decided or self._plant.busy else quiet + 1
-            waits = window.record.counts["waiting"] > 0 and quiet < QUIET_WINDOWS
-            if not (decided or self._plant.busy or waits) and all(feed.exhausted() for feed in self._feeds.values()):
-                return
+            if decided or self._plant.busy:
+                quiet = 0
+                continue
+            quiet += 1
+            if all(feed.exhausted() for feed in self._feeds.values()):
+                over_at = end if over_at == NEVER else over_at
+                waits = window.record.counts["waiting"] > 0 and quiet < QUIET_WINDOWS
+                if not (waits or (end < over_at + LONGEST_WAIT_MS and _has_a_date(window.view))):
+                    return
 
     def _first_clock(self) -> ev.Clock:
         for feed in self._feeds.values():
@@ -240,7 +277,7 @@ class Run:
         """Fold a window into every partition: its records, the runtime's ``own`` events and the plant's answers."""
         batches = {key: feed.before(clock.t) for key, feed in self._feeds.items()}
         by_partition: dict[Partition, list[ev.Event]] = {}
-        for event in (*own, *self._ask_plant(batches, clock.t)):
+        for event in (*own, *self._ask_plant(batches, clock)):
             topic, key = address(event)
             by_partition.setdefault((topic, self._options.route(key, self.partitions[topic])), []).append(event)
         for at, feed in self._feeds.items():
@@ -250,17 +287,21 @@ class Run:
             if cut is not None:
                 self._apply(cut)
 
-    def _ask_plant(self, batches: dict[Partition, Batch], to: int) -> list[ev.Event]:
+    def _ask_plant(self, batches: dict[Partition, Batch], clock: ev.Clock) -> list[ev.Event]:
+        """What clusters answer up to ``clock``. What the twin refuses as too far ahead never happens to them either."""
         began = self._clock()
+        furthest = clock.t + clock.max_ahead_ms
         seen = [
             event
-            for batch in batches.values()
+            for key, batch in batches.items()
             for event in batch.events
-            if event is not None and BY_STRUCT[type(event)].role is Role.EXOGENOUS
+            if event is not None
+            and BY_STRUCT[type(event)].role is Role.EXOGENOUS
+            and event.t <= min(furthest, self._feeds[key].furthest())
         ]
         seen.sort(key=lambda event: event.t)
         self._plant.feed(seen)
-        answers = self._plant.advance(to, telemetry=True)
+        answers = self._plant.advance(clock.t, telemetry=True)
         self.result.seconds["plant"] += self._clock() - began
         return answers
 
@@ -299,3 +340,10 @@ class Run:
             raise UndecidableError(message)
         self._degraded_before = record.degraded
         return None if self._options.until is not None and end >= self._options.until else window
+
+
+def _has_a_date(view: View) -> bool:
+    """Whether a task waits for its earliest start, or a service is demanded: time alone brings more to do."""
+    tasks = view.tasks
+    early = (tasks.state == State.WAITING) & (tasks.earliest_start > view.effective_at)
+    return bool(early.any()) or len(view.services.keys) > 0

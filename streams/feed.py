@@ -13,6 +13,10 @@ from twin.columns import BAD, CLOCK, Columns, DeadLetter, Decoder
 from twin.records import Records
 from twin.shards.shard import Cut, Shard
 from twin.topics import BY_STRUCT, Role, address
+from twin.window import NEVER
+
+FAR = 2**62
+"""Beyond every event time, ms."""
 
 _encode = msgspec.json.encode
 
@@ -97,7 +101,7 @@ class Feed:
         self.decoder = Decoder(topic)
         self.shard = Shard(topic, partition)
         self.events = 0
-        self._reader = log.read(topic, partition)
+        self._log, self._reader = log, log.read(topic, partition)
         self._seconds, self._on_dead, self._clock = seconds, on_dead, stage_clock
         self._chunk: Columns | None = None
         self._at = 0
@@ -143,11 +147,18 @@ class Feed:
     # ---------------------------------------------------------------------------------------------- closed loop
 
     def first_clock(self) -> ev.Clock | None:
-        """The first clock of the first chunk; None where there is none."""
-        if not self._load() or self._chunk is None or not len(self._chunk.clocks):
-            return None
-        clock: ev.Clock = self._chunk.events[int(self._chunk.clocks[0])]
-        return clock
+        """The first clock of the partition; None where there is none. Read apart: nothing is used up."""
+        for records in self._log.read(self.topic, self.partition):
+            columns = self.decoder.decode(records)
+            if len(columns.clocks):
+                clock: ev.Clock = columns.events[int(columns.clocks[0])]
+                return clock
+        return None
+
+    def furthest(self) -> int:
+        """Event time (ms) beyond which records are refused as too far ahead."""
+        clock = self.shard.clock
+        return FAR if clock.time == NEVER else clock.time + clock.max_ahead_ms
 
     def exhausted(self) -> bool:
         """Whether nothing that a closed loop keeps is left."""

@@ -114,6 +114,7 @@ class Dispatcher:
             wire = []
         sha = hashlib.sha256(b"\n".join(_encode(decision) for decision in wire)).digest()
         self.decisions_sha = hashlib.sha256(self.decisions_sha + sha).digest()
+        self.mirror.read()
         return Window(window_out(view, solved, policy, bookings, self._hashes(skipped)), wire, bookings, view)
 
     def _hashes(self, skipped: tuple[int, ...]) -> TwinHashes:

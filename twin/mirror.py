@@ -52,7 +52,7 @@ class Pages:
 
 @dataclass(slots=True)
 class MirrorShard:
-    """One shard as of its last cut. ``changed`` and ``released`` are the rows that cut changed or freed, by table."""
+    """One shard as of its last cut. ``changed`` and ``released`` are the rows that cuts changed or freed, by table."""
 
     topic: str
     partition: int
@@ -125,10 +125,25 @@ class Mirror:
             for topic, n in sorted(partitions.items())
             for partition in range(n)
         }
+        self._unread: set[tuple[str, int]] = set()
 
     def apply(self, cut: Cut) -> None:
-        """Follow one shard by its cut."""
-        self.shards[cut.topic, cut.partition].apply(cut)
+        """Follow one shard by its cut. What cuts change and free adds up until the mirror is read."""
+        at = (cut.topic, cut.partition)
+        shard = self.shards[at]
+        if at in self._unread:
+            changed, released = dict(shard.changed), dict(shard.released)
+            shard.apply(cut)
+            for name, rows in changed.items():
+                shard.changed[name] = np.union1d(rows, shard.changed[name])
+                shard.released[name] = released[name] + shard.released[name]
+        else:
+            shard.apply(cut)
+            self._unread.add(at)
+
+    def read(self) -> None:
+        """Note that all changes have been looked at: the next cut of a shard begins anew."""
+        self._unread.clear()
 
     def of(self, topic: str) -> list[MirrorShard]:
         """The shards of a topic in the order of their partitions."""

@@ -70,7 +70,7 @@ class Placement:
         return [self._follow(shard, sites, effective_at, window_ms) for shard in mirror.of("tasks")]
 
     def _follow(self, shard: MirrorShard, sites: Sites, now: int, window_ms: int) -> Live:
-        """What is reported moves the tasks it is about; the others move only when their start is overdue."""
+        """What is reported moves the tasks it is about; of the others, those whose start is overdue or whose pool is new."""
         table = shard.tables["tasks"]
         mine = self._room(shard.partition, table.count)
         self._counts[shard.partition] = table.count
@@ -78,6 +78,7 @@ class Placement:
             mine[shard.released["tasks"]] = np.zeros((), PLACEMENT)
         used = mine[: table.count]
         pending = (used["state"] == State.ASSIGNED) | (used["state"] == State.MOVING)
+        pending |= (used["state"] == State.RUNNING) & (used["reported"] == 0)  # where nobody was registered
         changed = shard.changed.get("tasks")
         if changed is not None and len(changed):
             pending[changed] |= table.rows["submitted"][changed] > 0
@@ -200,7 +201,8 @@ def _transition(task: AnyArray, runs: _Runs, now: int, window_ms: int) -> None:
     older = np.where(upper, runs.pool[:, 0], runs.pool[:, 1])
     older_runs = upper | runs.runs[:, 1]
 
-    task["overridden"] += runs_new & (runs.pool[:, 0] != task["desired"])
+    nowhere = (task["state"] == State.RUNNING) & (task["desired"] == 0)  # its pool was not registered until now
+    task["overridden"] += runs_new & (runs.pool[:, 0] != task["desired"]) & ~nowhere
     task["desired"] = np.where(runs_new, runs.pool[:, 0], task["desired"])
     task["state"] = np.where(runs_new, State.RUNNING, task["state"])
     task["state"] = np.where((task["state"] == State.ASSIGNED) & older_runs, State.MOVING, task["state"])
