@@ -83,16 +83,17 @@ def decisions_out(view: View, d: Decisions, policy: str, *, splits: Splits, advi
 
 
 def _splits_out(view: View, d: Decisions, policy: str, *, splits: Splits, advice: bool) -> list[Decision]:
-    """A decision per service whose split changes."""
+    """A decision per service whose split changes; a service that is asked for no more gets an empty one."""
+    now = {key: d.split[i] for i, key in enumerate(view.services.keys)}
+    gone = {key: np.zeros(0) for key in splits if key not in now}
     wire = []
-    for i, key in enumerate(view.services.keys):
+    for key, split in (now | gone).items():
         before = splits.get(key)
-        now = d.split[i]
-        if before is not None and len(before) == len(now) and np.array_equal(before, now):
+        if key in now and before is not None and np.array_equal(before, split):
             continue
         shares = [
-            ShareOut(cluster_id=view.pools.ids[p][0], pool_id=view.pools.ids[p][1], tokens_per_s=float(now[p]))
-            for p in np.flatnonzero(now).tolist()
+            ShareOut(cluster_id=view.pools.ids[p][0], pool_id=view.pools.ids[p][1], tokens_per_s=float(split[p]))
+            for p in np.flatnonzero(split).tolist()
         ]
         wire.append(
             Decision(
@@ -106,19 +107,7 @@ def _splits_out(view: View, d: Decisions, policy: str, *, splits: Splits, advice
                 policy=policy,
             )
         )
-    gone = [key for key in splits if key not in view.services.keys]
-    return wire + [
-        Decision(
-            task_id=key,
-            decision_id=f"{view.window_end}-{key}",
-            window=view.window_end,
-            t=view.effective_at,
-            action="split",
-            advice=advice,
-            policy=policy,
-        )
-        for key in gone
-    ]
+    return wire
 
 
 def window_out(view: View, solved: Solved, policy: Policy, bookings: Bookings, twin: TwinHashes) -> WindowRecord:

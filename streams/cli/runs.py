@@ -152,10 +152,10 @@ def execute(
         summary = summarise(run.run(on_window), request.policy.label())
         if folder:
             folder.finish(summary)
-    except BaseException:
-        if folder:
+            folder = None
+    finally:
+        if folder:  # not finished: whatever ended the run goes on its way
             folder.abandon()
-        raise
     return summary
 
 
