@@ -3,7 +3,7 @@
 With a price per pool and resource and one per cluster on power, items separate: each takes the place of least cost plus
 prices, or its outside option. Prices rise where demand exceeds room. Smoothing spreads an item over nearly equal
 places, so that demand answers smoothly; the temperature is a share of what a class has to lose (the spread of its
-costs) and falls along the way. Any prices >= 0 give a valid lower bound (:func:`bound`).
+costs) and falls along the way. Any prices >= 0 give a valid lower bound (:func:`lower_bound`).
 
 The kernel is (1 - x/32)^-32 in place of exp(x): positive, monotone and the same bits on every processor.
 """
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin.arrays import AnyArray, Bool2, Float1, Float2, Int2
+from twin.arrays import AnyArray, Bool2, Float1, Float2, Int1, Int2
 from twin.dispatch.market import Market
 from twin.dispatch.room import EPS, Room
-from twin.view import PriceCarry
+from twin.view import ACCELERATORS, PriceCarry
 
 DAMP, MOMENTUM = 0.3, 0.9
 HOLD = 0.3  # last share of the steps at the final temperature
@@ -39,6 +39,11 @@ class Prices:
         pool[: len(carry.pool_prices)] = carry.pool_prices[:pools]
         power[: len(carry.power_prices)] = carry.power_prices[:clusters]
         return cls(pool, power)
+
+    def of_accelerators(self, kw: Float1, cluster: Int1) -> Float1:
+        """Return the price of an accelerator that draws ``kw`` (P,), currency per hour, (P,)."""
+        each: Float1 = self.pool[:, ACCELERATORS] + kw * self.power[cluster]
+        return each
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +103,7 @@ class Dual:
 
     def rent(self, prices: Prices) -> Float2:
         """Return what each class pays for its room at each pool, (G, P) currency per hour."""
-        m = self.m
-        rent = np.zeros(m.kw.shape)
-        for r in range(3):
-            if prices.pool[:, r].any():
-                rent += m.request[:, r, None] * prices.pool[:, r]
-        if prices.power.any():
-            rent += m.kw * prices.power[self.cluster]
-        return rent
+        return _rent(self.m, self.cluster, prices)
 
     def answer(self, prices: Prices, heat: Float1) -> Smooth:
         """Return the smoothed demand at ``prices``; ``heat`` (G,) is the temperature of each class."""
@@ -150,18 +148,6 @@ class Dual:
                 power.step(np.where(finite, (got.power - power_kw) / give, 0.0), STEP * power_scale)
         return Prices(pool.now, np.where(finite, power.now, 0.0))
 
-    def bound(self, prices: Prices) -> float:
-        """Return a lower bound of the market's objective: valid for any prices >= 0, the best one known if they clear.
-
-        Every item takes the cheaper of its best place at cost plus rent and its outside option; the room is paid out.
-        """
-        m = self.m
-        least = (self._cost + self.rent(prices)).min(axis=1, initial=np.inf)
-        items = (m.occupancy * np.minimum(m.out, least[m.row])).sum()
-        rent = (prices.pool * self.free).sum()
-        capped = np.isfinite(self.power_kw)
-        return float(items - rent - (prices.power[capped] * self.power_kw[capped]).sum())
-
 
 class _Climber:
     """One array of prices with momentum; a coordinate that turns around starts afresh."""
@@ -176,6 +162,31 @@ class _Climber:
         keep = np.where((new - self.ahead) * moved < 0, 0.0, MOMENTUM)
         self.ahead = np.maximum(new + keep * moved, 0.0)
         self.now = new
+
+
+def _rent(m: Market, cluster: Int1, prices: Prices) -> Float2:
+    rent = np.zeros(m.kw.shape)
+    for r in range(3):
+        if prices.pool[:, r].any():
+            rent += m.request[:, r, None] * prices.pool[:, r]
+    if prices.power.any():
+        rent += m.kw * prices.power[cluster]
+    return rent
+
+
+def lower_bound(m: Market, room: Room, prices: Prices) -> float:
+    """Return a lower bound of the objective of ``m`` in ``room``: valid for any prices >= 0, close if they clear.
+
+    Every item takes the cheaper of its best place at cost plus rent and its outside option; the room is paid out. A class
+    none of whose items fits at a pool even alone does not count that pool.
+    """
+    free, power_kw = np.maximum(room.free(), 0.0), np.maximum(room.power_kw(), 0.0)
+    cluster = np.array(room.cluster, np.int64)
+    cost = np.where(_alone(m, free, power_kw[cluster]), m.cost, np.inf) + _rent(m, cluster, prices)
+    least = cost.min(axis=1, initial=np.inf)
+    items = (m.occupancy * np.minimum(m.out, least[m.row])).sum()
+    capped = np.isfinite(power_kw)
+    return float(items - (prices.pool * free).sum() - (prices.power[capped] * power_kw[capped]).sum())
 
 
 def kernel(x: AnyArray) -> AnyArray:

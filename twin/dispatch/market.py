@@ -80,15 +80,15 @@ class Movers:
     costs: Costs
 
 
-def movers(view: View, carbon: float, break_even_h: float, hysteresis: float) -> Movers | None:
+def movers(view: View, carbon: float, break_even_h: float, hysteresis: float, pays: Float1) -> Movers | None:
     """Return the running tasks for which some pool is cheaper even after paying for the move; None: there is none.
 
-    A move pays if saving per hour x min(remaining, break-even) exceeds (1 + hysteresis) x cost of the move.
+    ``pays`` (N,) is what tasks pay for staying besides their running cost. A move pays if saving per hour x min(remaining, break-even) exceeds (1 + hysteresis) x cost of the move.
     """
     t = view.tasks
     task = np.flatnonzero((t.state == State.RUNNING) & t.movable & (t.desired >= 0) & (t.desired == t.reported))
     task = task[view.pools.holds[t.desired[task]]]
-    task = task[_may_pay(view, task, carbon, break_even_h, hysteresis)]
+    task = task[_may_pay(view, task, carbon, break_even_h, hysteresis) | (pays[task] > 0)]
     if not len(task):
         return None
     hours = np.full(len(task), np.inf)  # input data is there already
@@ -96,20 +96,23 @@ def movers(view: View, carbon: float, break_even_h: float, hysteresis: float) ->
     at = costs(view, task[member], carbon, hours[member])
     open_cost = np.where(at.ok, at.cost, np.inf)
     here = t.desired[task]
-    stay = at.cost[base, here]
+    stay = at.cost[base, here] + pays[task]
     cheaper = np.flatnonzero(open_cost.min(axis=1)[base] < stay)
     if not len(cheaper):
         return None
     task, base, here, stay = task[cheaper], base[cheaper], here[cheaper], stay[cheaper]
     lost = lost_work(view, task)
-    pays = (t.state_gb[task] > 0) | (t.data_in_gb[task] > 0) | (lost > 0)
-    trust_h = np.where(pays, np.maximum(np.minimum(start_hours(view, task), break_even_h), 1e-9), 1.0)
+    once_paid = (t.state_gb[task] > 0) | (t.data_in_gb[task] > 0) | (lost > 0)
+    trust_h = np.where(once_paid, np.maximum(np.minimum(start_hours(view, task), break_even_h), 1e-9), 1.0)
     node = view.clusters.node[view.pools.cluster]
-    source = np.where(pays, node[here], -1)
-    first, row = equal_rows([base, source, t.state_gb[task], lost, trust_h])
-    fee = np.where(pays[first, None], view.network.fee_per_gb[node[here[first]]][:, node], 0.0)
+    source = np.where(once_paid, node[here], -1)
+    leaves = np.where(pays[task] > 0, here, -1)  # who pays for its place may not take it again
+    first, row = equal_rows([base, source, t.state_gb[task], lost, trust_h, leaves])
+    fee = np.where(once_paid[first, None], view.network.fee_per_gb[node[here[first]]][:, node], 0.0)
     once = t.state_gb[task[first], None] * fee + at.start[base[first]] + lost[first, None]
     cost = open_cost[base[first]] + (1.0 + hysteresis) * once / trust_h[first, None]
+    gone = np.flatnonzero(leaves[first] >= 0)
+    cost[gone, leaves[first[gone]]] = np.inf
     keep = np.flatnonzero(cost.min(axis=1)[row] < stay)
     if not len(keep):
         return None

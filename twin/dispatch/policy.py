@@ -46,6 +46,7 @@ POLICIES: Mapping[str, Kind] = MappingProxyType(
                 "break_even_h": Param(3.0, "hours for which today's saving is believed when a move is weighed"),
                 "hysteresis": Param(0.5, "share by which a saving has to exceed the cost of the move", 0.0, 100.0),
                 "carbon": _CARBON,
+                "headroom": Param(0.3, "share of the demand for services that is kept free for its growth", 0.0, 100.0),
                 "iterations": Param(100, "price steps in a window without prices to start from", 0, 10_000, whole=True),
                 "warm_iterations": Param(
                     15, "price steps in a window that starts from the last", 0, 10_000, whole=True

@@ -5,18 +5,19 @@ the last window), round the smoothed plan, fill the rest at prices and then at t
 ejections; and never do worse than cost-greedy placement without moves would.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from twin.arrays import Float1, Float2, Int1
+from twin.arrays import Float1, Int1
 from twin.dispatch import services
-from twin.dispatch.ascent import Dual, Prices
+from twin.dispatch.ascent import Dual, Prices, lower_bound
 from twin.dispatch.ejection import eject
 from twin.dispatch.explain import Plan, decide
 from twin.dispatch.market import Market, Movers, market, movers
 from twin.dispatch.policy import Policy
 from twin.dispatch.problem import Problem, problem
+from twin.dispatch.relief import asked_to_go, give_back, reserve, unmet
 from twin.dispatch.room import EPS, Room, room_of
 from twin.dispatch.rounding import Seats, accept, fill_up, improve, planned
 from twin.view import Decisions, PriceCarry, View
@@ -27,30 +28,59 @@ PATIENCE = 3
 
 def price(view: View, carry: PriceCarry, policy: Policy, seed: int) -> tuple[Decisions, PriceCarry]:
     """Decide ``view`` by cost and scarcity prices."""
-    carbon = policy.number("carbon")
+    carbon, headroom = policy.number("carbon"), policy.number("headroom")
     everywhere = np.ones(len(view.pools.cluster), np.bool_)
-    prob = problem(view, carbon, everywhere)
-    move = movers(view, carbon, policy.number("break_even_h"), policy.number("hysteresis"))
     prices = Prices.of(carry, len(view.pools.cluster), len(view.clusters.ids))
     room = room_of(view)
-    split, unserved = _split(view, carbon, prices, room)
+    d = services.demand(view, carbon, everywhere)
+    split = _split(view, d, prices, room)
+    growth = d.tokens_per_s * headroom
+    before = unmet(d, room, growth)
+    pays = asked_to_go(view, d, split.left + before, room)
+    prob = problem(view, carbon, everywhere)
+    move = movers(view, carbon, policy.number("break_even_h"), policy.number("hysteresis"), pays)
     m = market(view, prob, move)
-    seats, prices, bound = assign(m, room, prices, policy, seed)
-    pool = seats.array()
+    got = assign(m, room.copy(), prices, policy, seed)
+    crowded_out = unmet(d, got.seats.room, growth) - before
+    if (crowded_out > services.TINY).any():
+        smaller = room.copy()
+        scarce = got.prices.of_accelerators(d.kw, view.pools.cluster)
+        kept = reserve(d, smaller, crowded_out, services.per_token(d, scarce))
+        got = assign(m, smaller, got.prices, policy, seed).opened(m, kept, d.kw)
+    pool = got.seats.array()
     chosen = _explained(view, prob, move, pool)
-    plan = Plan(chosen[0], chosen[1], split, unserved, bound, m.objective(pool))
-    return decide(view, plan, seats.room), PriceCarry(prices.pool, prices.power, carry.cursor)
+    plan = Plan(chosen[0], chosen[1], split.tokens_per_s, split.left, got.bound(m, room), m.objective(pool))
+    return decide(view, plan, got.seats.room), PriceCarry(got.prices.pool, got.prices.power, carry.cursor)
 
 
-def assign(m: Market, room: Room, prices: Prices, policy: Policy, seed: int) -> tuple[Seats, Prices, float]:
-    """Return the seats of the items of ``m`` in ``room`` (which is used up), the new prices and a lower bound."""
-    free = Prices(np.zeros_like(prices.pool), np.zeros_like(prices.power))
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Seats of the items of a market, and the prices they were found at; ``optimal``: each has its cheapest place."""
+
+    seats: Seats
+    prices: Prices
+    optimal: bool
+
+    def opened(self, m: Market, kept: Float1, kw: Float1) -> "Assigned":
+        """Return the same after work that found no place may use the accelerators ``kept`` (P,) of ``kw`` (P,) each."""
+        if ((self.seats.array() < 0) & ~m.mover).any():
+            give_back(self.seats.room, kept, kw)
+            in_order(self.seats)
+        return replace(self, optimal=False)
+
+    def bound(self, m: Market, room: Room) -> float:
+        """Return a lower bound of the objective of ``m`` in ``room``."""
+        return m.objective(self.seats.array()) if self.optimal else lower_bound(m, room, self.prices)
+
+
+def assign(m: Market, room: Room, prices: Prices, policy: Policy, seed: int) -> Assigned:
+    """Return seats for the items of ``m`` in ``room``, which may be used up, climbing from ``prices``."""
     order = m.order()
     if cheapest_fits(m, room):
         seats = Seats(m, room, order)
         for i, p in enumerate(_cheapest(m).tolist()):
             seats.put(i, p)
-        return seats, free, m.objective(seats.array())
+        return Assigned(seats, Prices(np.zeros_like(prices.pool), np.zeros_like(prices.power)), optimal=True)
     greedy = Seats(m, room.copy(), order)
     in_order(greedy)
     dual = Dual(m, room, order)
@@ -67,9 +97,8 @@ def assign(m: Market, room: Room, prices: Prices, policy: Policy, seed: int) -> 
     fill_up(seats, rent, np.zeros_like(rent))
     eject(seats)
     improve(seats, PATIENCE)
-    if m.objective(greedy.array()) < m.objective(seats.array()):
-        seats = greedy
-    return seats, prices, dual.bound(prices)
+    better = m.objective(greedy.array()) < m.objective(seats.array())
+    return Assigned(greedy if better else seats, prices, optimal=False)
 
 
 def _cheapest(m: Market) -> Int1:
@@ -99,26 +128,24 @@ def cheapest_fits(m: Market, room: Room) -> bool:
 
 
 def in_order(seats: Seats) -> None:
-    """Seat items without a place in order of precedence, each at its cheapest pool with room; nothing moves."""
+    """Seat items that have no place yet in order of precedence, each at its cheapest pool with room; nothing moves."""
     m = seats.m
     item = np.flatnonzero(~m.mover)
     for i in item[np.argsort(m.rank[item], kind="stable")].tolist():
+        if seats.pool[i] >= 0:
+            continue
         for p in seats.cheapest(i):
             if seats.fits(i, p):
                 seats.put(i, p)
                 break
 
 
-def _split(view: View, carbon: float, prices: Prices, room: Room) -> tuple[Float2, Float1]:
+def _split(view: View, d: services.Demand, prices: Prices, room: Room) -> services.Split:
     """Split the services at cost plus the prices of the last window, taking their room."""
-    pools = len(view.pools.cluster)
-    if not len(view.services.keys):
-        return np.zeros((0, pools)), np.zeros(0)
-    d = services.demand(view, carbon, np.ones(pools, np.bool_))
-    scarce = prices.pool[:, 0] + d.kw * prices.power[view.pools.cluster]
     split = services.Split(d, room)
+    scarce = prices.of_accelerators(d.kw, view.pools.cluster)
     split.cheapest(services.per_token(d, d.cost + scarce))
-    return split.tokens_per_s, split.left
+    return split
 
 
 def _explained(view: View, prob: Problem, move: Movers | None, pool: Int1) -> tuple[Problem, Int1]:
