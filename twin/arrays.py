@@ -16,3 +16,12 @@ Float2 = NDArray[np.float64]
 Rows = NDArray[np.void]
 """A structured array: one row per entity."""
 AnyArray = NDArray[Any]
+
+
+def packed(rows: AnyArray) -> Rows:
+    """``rows`` (structured) as opaque bytes in the same memory, (n,).
+
+    NumPy moves opaque rows by memcpy, structured ones column by column, at more than twenty times the cost. ``take`` is
+    fast on both.
+    """
+    return rows.view(f"V{rows.dtype.itemsize}")

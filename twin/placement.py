@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin.arrays import AnyArray, Bool1, Float1, Int1, Int2
+from twin.arrays import AnyArray, Bool1, Float1, Int1, Int2, packed
 from twin.mirror import Mirror, MirrorShard
 from twin.shards import tasks as task_shard
 from twin.shards.table import Table
@@ -84,13 +84,14 @@ class Placement:
             pending[changed] |= table.rows["submitted"][changed] > 0
         at = np.flatnonzero(pending & (used["state"] != State.DONE))
         if len(at):
-            mine[at] = self._moved(mine[at], table, at, self._pool_lut(shard, sites), now=now, window_ms=window_ms)
+            lut = self._pool_lut(shard, sites)
+            packed(mine)[at] = packed(self._moved(mine.take(at), table, at, lut, now=now, window_ms=window_ms))
         return Live(shard, np.flatnonzero(used["live"]))
 
     @staticmethod
     def _moved(task: AnyArray, table: Table, at: Int1, lut: Int2, *, now: int, window_ms: int) -> AnyArray:
         """The placement rows ``task`` of table rows ``at`` after what was reported of them."""
-        rows, reasons = table.rows[at], table.texts["reason"].names
+        rows, reasons = table.rows.take(at), table.texts["reason"].names
         over = task_shard.done(rows, reasons)
         runs = _Runs(rows["run"], lut, reasons)
         _transition(task, runs, now, window_ms)
@@ -142,7 +143,7 @@ class Placement:
 
     @staticmethod
     def _decide(mine: AnyArray, at: Int1, action: AnyArray, *, pool: Int1, start_at: Int1, timeout_at: Int1) -> None:
-        task = mine[at]
+        task = mine.take(at)
         goes = (action == Action.PLACE) | (action == Action.MOVE)
         task["attempt"] += goes
         task["desired"] = np.where(goes, pool, task["desired"])
@@ -154,7 +155,7 @@ class Placement:
         drop, back = stops & (task["state"] == State.ASSIGNED), stops & (task["state"] == State.MOVING)
         task["state"][drop], task["desired"][drop] = State.WAITING, 0
         task["state"][back], task["desired"][back] = State.RUNNING, task["reported"][back]
-        mine[at] = task
+        packed(mine)[at] = packed(task)
 
     def sha(self) -> bytes:
         """Hash of all placements, over the rows that are in use or were."""

@@ -62,6 +62,7 @@ class ViewBuilder:
         speed = throughput(columns, services.models)
         taken, served_kw = served(services, columns, speed)
         price, known = curves.prices_at(columns.zone, effective_at, market)
+        price = _guessed(price)
         cap_it = columns.cap_kw / columns.pue
         return View(
             window_end=window,
@@ -113,8 +114,9 @@ class ViewBuilder:
         # filled, not concatenated: np.concatenate compares the dtypes field by field
         rows, task = np.empty(edges[-1], TASKS), np.empty(edges[-1], PLACEMENT)
         for part, a, b in zip(live, edges, edges[1:], strict=False):
-            rows[a:b] = part.shard.tables["tasks"].rows[part.rows]
-            task[a:b] = placement.tasks[part.shard.partition][part.rows]
+            # clip: the default checks by way of a buffer; rows of live tasks exist
+            np.take(part.shard.tables["tasks"].rows, part.rows, out=rows[a:b], mode="clip")
+            np.take(placement.tasks[part.shard.partition], part.rows, out=task[a:b], mode="clip")
         texts = [
             (part.shard.tables["tasks"].texts, rows[a:b]) for part, a, b in zip(live, edges, edges[1:], strict=False)
         ]
@@ -244,6 +246,13 @@ def _permitted(shape: _Shape, columns: Columns) -> Bool1:
         ]
         ok &= np.array(inside, bool)[columns.cluster]
     return ok
+
+
+def _guessed(price: Float1) -> Float1:
+    """Prices with the mean of the known ones (0 where there are none) in place of those that never were, (C,)."""
+    never = np.isnan(price)
+    mean = float(price[~never].sum()) / max(int((~never).sum()), 1)
+    return np.where(never, mean, price)
 
 
 def counts(state: Byte1) -> dict[str, int]:

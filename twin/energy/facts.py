@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin.arrays import AnyArray, Float1, Int1, Int2
+from twin.arrays import AnyArray, Float1, Int1, Int2, packed
 from twin.energy.fixed import FOREVER
 from twin.energy.fleet import Fleet
 from twin.energy.follow import Translation
@@ -70,12 +70,12 @@ def gather(parts: Sequence[tuple[MirrorShard, Int1, Int1]], fleet: Fleet, codes:
     records, texts = [], []
     for shard, rows, _ in parts:
         table = shard.tables["tasks"]
-        some = table.rows[rows]  # whole records: one pass over the table, and columns of a few rows cost nothing
+        some = table.rows.take(rows)  # whole records: one pass over the table, and columns of a few rows cost nothing
         records.append(some)
         for name, target in zip(_CODES, (fleet.cluster_names, fleet.pool_names, fleet.nodes), strict=True):
             column = some["origin"] if name == "origin" else some["run"][name]
             texts.append(codes.of(shard.partition, name, table.texts[name], target)[column])
-    record = _joined(records)
+    record = _joined(list(map(packed, records))).view(records[0].dtype)
     run = record["run"]
     return Facts(
         cell=_joined([cell for _, _, cell in parts]),
