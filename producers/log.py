@@ -239,7 +239,7 @@ def _make_room(folder: Path, *, overwrite: bool) -> None:
     if not (folder / MANIFEST).exists():
         return
     if not overwrite:
-        raise ConfigError(f"{folder}: there is an event log here already; choose another folder or remove it")
+        raise ConfigError(f"{folder}: there is an event log here already; choose another folder, or --overwrite it")
     try:
         old = [part.file for part in read_manifest(folder).parts]
     except ConfigError:

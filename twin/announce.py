@@ -25,6 +25,8 @@ class Solved:
     error: str
     violations: list[str]
     solve_ms: float
+    splits: int = 0
+    """Services whose split changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def window_out(view: View, solved: Solved, policy: Policy, bookings: Bookings, t
         policy={"name": policy.name, "version": policy.version, "params": dict(policy.params)},
         seed=twin.seed,
         tier=d.tier,
-        counts=_counts(view, d),
+        counts=_counts(view, d) | {"splits": solved.splits},
         totals=_totals(bookings),
         prices={
             zone: float(price) if known else None
@@ -140,7 +142,7 @@ def window_out(view: View, solved: Solved, policy: Policy, bookings: Bookings, t
         gap=(d.objective - d.lower_bound) / abs(d.objective) if bounded else None,
         degraded=bool(solved.error),
         error=solved.error,
-        staleness_ms=_staleness(view.window_end, twin.meter_at),
+        staleness_ms=_staleness(view.effective_at, twin.meter_at),
         unplaced={reason.name.lower(): int(reasons[reason]) for reason in Reason if reason and reasons[reason]},
         violations=solved.violations,
         numerics={"numpy": np.__version__, "machine": platform.machine()},
@@ -148,11 +150,15 @@ def window_out(view: View, solved: Solved, policy: Policy, bookings: Bookings, t
     )
 
 
+_APART = (Action.KEEP, Action.SPLIT)
+"""Counted from what they leave out, and from the services."""
+
+
 def _counts(view: View, d: Decisions) -> dict[str, int]:
     """Live tasks by state, decisions by action, keeps and forced moves."""
     actions = np.bincount(d.action, minlength=len(Action))
     number = counts(view.tasks.state)
-    number |= {f"{action.name.lower()}s": int(actions[action]) for action in Action if action is not Action.KEEP}
+    number |= {f"{action.name.lower()}s": int(actions[action]) for action in Action if action not in _APART}
     number["keep"] = len(view.tasks.state) - len(d.task)
     number["forced_moves"] = int(
         np.count_nonzero((d.action == Action.MOVE) & ~view.pools.holds[view.tasks.desired[d.task]])
@@ -160,9 +166,9 @@ def _counts(view: View, d: Decisions) -> dict[str, int]:
     return number
 
 
-def _staleness(window: int, meter_at: Iterable[int]) -> dict[str, int | None]:
-    """Age at ``window`` of the newest meter reading of each cluster that has any, ms."""
-    ages = sorted(window - at for at in meter_at if at)
+def _staleness(now: int, meter_at: Iterable[int]) -> dict[str, int | None]:
+    """Age at ``now`` of the newest meter reading of each cluster that has any, ms."""
+    ages = sorted(now - at for at in meter_at if at)
     if not ages:
         return {"p50": None, "p99": None, "max": None}
     return {"p50": ages[len(ages) // 2], "p99": ages[len(ages) * 99 // 100], "max": ages[-1]}

@@ -6,7 +6,7 @@ cuts give the same decisions, byte for byte.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -115,6 +115,7 @@ class Dispatcher:
         sha = hashlib.sha256(b"\n".join(_encode(decision) for decision in wire)).digest()
         self.decisions_sha = hashlib.sha256(self.decisions_sha + sha).digest()
         self.mirror.read()
+        solved = replace(solved, splits=sum(decision.action == "split" for decision in wire))
         return Window(window_out(view, solved, policy, bookings, self._hashes(skipped)), wire, bookings, view)
 
     def _hashes(self, skipped: tuple[int, ...]) -> TwinHashes:

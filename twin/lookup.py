@@ -17,16 +17,32 @@ _ENUMS: dict[str, dict[str, tuple[str, ...]]] = {
     "power.prices": {"market": power.MARKETS, "stage": power.STAGES},
     "power.carbon": {"basis": power.BASES, "scope": power.SCOPES, "origin": power.ORIGINS},
 }
-_HIDDEN = frozenset({"high", "seen", "unused", "state_high", "state_seen", "meter_high", "meter_seen"})
+_HIDDEN = frozenset(
+    {
+        *("high", "seen", "unused", "state_high", "state_seen", "meter_high", "meter_seen"),
+        *("registered", "retired", "applied", "submitted", "cancelled", "state_seq", "meter_seq", "revision"),
+    }
+)
+"""Sequence numbers and masks: how the state is kept, not what it is."""
+_SAID_BY: dict[str, dict[str, str]] = {
+    "telemetry.clusters": {
+        **dict.fromkeys(("state", "cap_kw"), "state_seq"),
+        **dict.fromkeys(("meter_origin", "it_kw", "facility_kw", "queue_tasks", "inlet_c"), "meter_seq"),
+    },
+    "telemetry.pools": {"healthy": "state_seq", **dict.fromkeys(("allocated", "util", "stranded"), "meter_seq")},
+}
+"""Columns that mean nothing until somebody has said something: column → the sequence number that is 0 till then."""
 _OPTIONAL_TIMES = frozenset({"earliest_start", "deadline"})
 
 
 def row_json(topic: str, table: Table, row: int) -> dict[str, Any]:
     """One row: columns by name, dictionary codes as texts, lists as lists, NaN and times that are not set as None."""
     cell = table.rows[row]
-    enums = _ENUMS.get(f"{topic}.{table.name}", {})
+    enums, said_by = _ENUMS.get(f"{topic}.{table.name}", {}), _SAID_BY.get(f"{topic}.{table.name}", {})
     return {
-        name: _value(table, name, cell[name], enums) for name in (table.rows.dtype.names or ()) if name not in _HIDDEN
+        name: None if name in said_by and not cell[said_by[name]] else _value(table, name, cell[name], enums)
+        for name in (table.rows.dtype.names or ())
+        if name not in _HIDDEN
     }
 
 

@@ -1,6 +1,8 @@
 """The command line ``cpn``: the only place that knows every part."""
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -8,6 +10,7 @@ from streams.cli.demo import demo
 from streams.cli.doctor import doctor
 from streams.cli.importing import import_dataset
 from streams.cli.logs import logs
+from streams.cli.output import out
 from streams.cli.replay import replay
 from streams.cli.state import state
 
@@ -18,6 +21,22 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="The digital twin of the computing power network: events in, a current twin, a decision at every window.",
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"cpn-twin {version('cpn-twin')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show_version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """The digital twin of the computing power network: events in, a current twin, a decision at every window."""
+    del show_version
+
+
 app.command("demo")(demo)
 app.command("import")(import_dataset)
 app.command("replay")(replay)

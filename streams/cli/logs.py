@@ -12,14 +12,11 @@ from producers.log_check import cat as cat_log
 from producers.log_check import info as info_of
 from producers.log_check import validate as validate_log
 from streams.cli.output import EXIT_RECORD, JsonFlag, command, instant_ms, iso, out, print_json
+from streams.cli.runs import log_folder
 
 logs = typer.Typer(no_args_is_help=True, help="Look into an event log: info, cat, validate.")
 
 LogFolder = Annotated[Path, typer.Argument(metavar="LOG", help="Folder of an event log, or of a run.")]
-
-
-def _folder(log: Path) -> Path:
-    return log / "log" if (log / "log" / "manifest.json").exists() else log
 
 
 @logs.command("info")
@@ -30,7 +27,7 @@ def info(log: LogFolder, as_json: JsonFlag = False) -> None:
     Example:
       cpn log info logs/europe --json
     """
-    found = info_of(LogReader(_folder(log)))
+    found = info_of(LogReader(log_folder(log)))
     if as_json:
         print_json(found)
         return
@@ -52,7 +49,7 @@ def validate(log: LogFolder, as_json: JsonFlag = False) -> None:
     Example:
       cpn log validate logs/europe
     """
-    found = validate_log(LogReader(_folder(log)))
+    found = validate_log(LogReader(log_folder(log)))
     if as_json:
         print_json({"records": found.records, "problems": found.problems, "undecodable": found.undecodable})
     else:
@@ -85,7 +82,7 @@ def cat(
       cpn log cat logs/europe --topic tasks --key surf-2062109
     """
     found = cat_log(
-        LogReader(_folder(log)),
+        LogReader(log_folder(log)),
         topic=topic,
         partition=partition,
         type=kind,

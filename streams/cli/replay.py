@@ -11,7 +11,7 @@ from rich.table import Table
 
 from producers.log import LogReader
 from streams.cli.output import JsonFlag, command, duration_ms, err, instant_ms, iso, out, print_json, progress
-from streams.cli.runs import RunRequest, execute
+from streams.cli.runs import RunRequest, execute, log_folder
 from twin.dispatch.policy import POLICIES, Policy
 from twin.dispatcher import DEFAULT_POLICY, Window
 from twin.errors import ConfigError
@@ -32,7 +32,7 @@ def replay(
     folder: Annotated[
         Path | None, typer.Option("--out", help="Write run log, decisions, windows, dead letters here.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Handed to dispatch; policies of today draw no lots.")] = 0,
+    seed: Annotated[int, typer.Option(help="Handed to dispatch: which way equal shares are rounded.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -82,14 +82,14 @@ def plan(
     Raises:
         ConfigError: the wishes contradict each other or the log.
     """
-    path = log / "log" if (log / "log" / "manifest.json").exists() else log
+    path = log_folder(log)
     recorded: dict[str, Any] = LogReader(path).meta.get("run") or {}
     chosen = read_policy(policy) if policy is not None else None
     answers = bool(recorded.get("answers"))
     same = chosen is None or chosen.label() == recorded.get("policy")
     closed = not (answers and same)
     if not closed and window is not None:
-        message = "--window: an open-loop replay keeps the recorded windows; name a --policy to run a closed loop"
+        message = "--window: an open-loop replay keeps the recorded windows; another --policy runs a closed loop"
         raise ConfigError(message)
     if folder is not None and folder.resolve() in {path.resolve(), log.resolve()}:
         raise ConfigError(f"--out {folder} is where the log is read from; choose another folder")

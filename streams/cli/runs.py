@@ -1,5 +1,6 @@
 """A run with its folder: run log, decisions, windows, dead letters and summary. Used by ``replay`` and ``demo``."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,13 @@ import msgspec
 import orjson
 
 from producers.log import LogReader, LogWriter
+from producers.log_manifest import MANIFEST
 from producers.partition import partition_of
 from streams.embedded import Options, Result, Run
 from twin.columns import DeadLetter
 from twin.dispatch.policy import Policy
 from twin.dispatcher import Window
-from twin.errors import StoreError
+from twin.errors import ConfigError, StoreError
 from twin.plant import Plant
 from twin.records import Records
 
@@ -24,6 +26,19 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 def route(key: str, partitions: int) -> int:
     """Kafka's partition of a key."""
     return partition_of(key.encode(), partitions)
+
+
+def log_folder(path: Path) -> Path:
+    """The event log that ``path`` means: itself, or the run log of a run folder.
+
+    Raises:
+        ConfigError: it is a demo's folder, which holds several.
+    """
+    if (path / "log" / MANIFEST).exists():
+        return path / "log"
+    if not (path / MANIFEST).exists() and (path / "events" / MANIFEST).exists():
+        raise ConfigError(f"{path} is a demo's folder: name {path / 'run'} (its run) or {path / 'events'} (its events)")
+    return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +61,10 @@ class RunFolder:
 
     def __init__(self, request: RunRequest, path: Path, partitions: dict[str, int], meta: dict[str, Any]) -> None:
         self.path = path
+        if (path / "summary.json").exists():
+            if not request.overwrite:
+                raise ConfigError(f"{path} holds a run already; choose another folder, or --overwrite it")
+            shutil.rmtree(path / "log", ignore_errors=True)  # of the run that is replaced
         keeps = request.closed and request.keep_log
         self._log = LogWriter(path / "log", partitions, meta=meta, overwrite=request.overwrite) if keeps else None
         self._files: dict[str, IO[bytes]] = {}

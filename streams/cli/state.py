@@ -10,6 +10,7 @@ import typer
 
 from producers.log import LogReader
 from streams.cli.output import JsonFlag, command, instant_ms, iso, out, print_json
+from streams.cli.runs import log_folder
 from twin import lookup
 from twin.columns import Decoder
 from twin.errors import ConfigError
@@ -43,8 +44,7 @@ def state(
 
       cpn state task surf-2062109 --log runs/price --at 2022-09-26T12:00:00Z --json
     """
-    path = log / "log" if (log / "log" / "manifest.json").exists() else log
-    source = _Source(LogReader(path), instant_ms(at) if at else None)
+    source = _Source(LogReader(log_folder(log)), instant_ms(at) if at else None)
     found = {
         Entity.CLUSTER: _cluster,
         Entity.TASK: _task,

@@ -34,9 +34,9 @@ class Cost(Part, frozen=True, kw_only=True):
 
 
 class Carbon(Part, frozen=True, kw_only=True):
-    """kg CO2e of tasks and services; ``unknown_kwh`` of their energy has no known intensity. Market-based: not known."""
+    """kg CO2e of tasks and services, None where nothing of it is known; ``unknown_kwh`` of their energy has no known intensity. Market-based: not known."""
 
-    location: float
+    location: float | None
     market: float | None
     unknown_kwh: float
 
@@ -128,9 +128,7 @@ def score(history: History, ledger: Ledger | None, *, until: int, currency: str,
         unpriced_kwh=energy["unpriced_mwh"] / MILLION,
         idle_kwh=idle["energy_mwh"] / MILLION,
         cost=_cost(ledger, penalty(history, done, services, rates)),
-        carbon_kg=Carbon(
-            location=energy["carbon_mg"] / MILLION, market=None, unknown_kwh=energy["carbon_unknown_mwh"] / MILLION
-        ),
+        carbon_kg=_carbon(energy),
         tasks=_tasks(history, done, until),
         delivered=_delivered(history, done, services, rates),
         unit_cost=_unit_cost(history, done, services, ledger),
@@ -218,6 +216,15 @@ def _unit_cost(history: History, done: Work, services: ServiceWork, ledger: Ledg
 
 def _sum(values: Float1, some: Bool1) -> float:
     return float(values[some].sum())
+
+
+def _carbon(energy: dict[str, int]) -> Carbon:
+    """Carbon of ``energy``; none of it known is unknown, not zero."""
+    unknown = energy["carbon_unknown_mwh"]
+    nothing_known = unknown > 0 and unknown == energy["energy_mwh"]
+    return Carbon(
+        location=None if nothing_known else energy["carbon_mg"] / MILLION, market=None, unknown_kwh=unknown / MILLION
+    )
 
 
 def _moves(history: History, until: int) -> Moves:
