@@ -24,11 +24,6 @@ class Headline(msgspec.Struct, frozen=True, kw_only=True):
     cheaper: tuple[Row, ...]
 
 
-def main_index(names: Sequence[str]) -> int:
-    """Return the first policy named ``price``, with or without parameters, else 0."""
-    return next((i for i, name in enumerate(names) if name.split(":", 1)[0] == "price"), 0)
-
-
 def same_work(one: Row, other: Row) -> bool:
     """Tell whether two policies delivered equal work in one currency; an unknown share equals nothing."""
     a, b = one.summary.delivered.share, other.summary.delivered.share
@@ -38,14 +33,14 @@ def same_work(one: Row, other: Row) -> bool:
 
 
 def headline(rows: Sequence[Row]) -> Headline | None:
-    """Return the comparison the report opens with, or None where no policy was run.
+    """Return the comparison the report opens with, or None where no policy was run. The first row is the main policy.
 
     The best baseline is the cheapest that delivered the same work; where none did, the cheapest at all, and then
     nothing is claimed.
     """
     if not rows:
         return None
-    main = rows[main_index([row.name for row in rows])]
+    main = rows[0]
     known = [row for row in rows if row is not main and row.summary.cost.total is not None]
     equal = [row for row in known if same_work(main, row)]
     baseline = min(equal or known, key=_total, default=None)

@@ -92,8 +92,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
 class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a report shows.
 
-    The main policy, whose ``run``, ``clusters`` and ``flows`` these are, is the first of ``policies`` named ``price``
-    (with or without parameters), else the first. ``timezone_offset_min`` is for labels: 480 is UTC+08:00.
+    The main policy, whose ``run``, ``clusters`` and ``flows`` these are, is the first of ``policies``. ``timezone_offset_min`` is for labels: 480 is UTC+08:00.
     """
 
     title: str

@@ -13,7 +13,7 @@ import msgspec
 
 from streams.report import format as fmt
 from streams.report import table, words
-from streams.report.compare import headline, main_index, same_work
+from streams.report.compare import headline, same_work
 from streams.report.data import ReportData
 from streams.report.insight import interesting, load_follows_price, zone_figures
 from streams.report.summary import Row, read_row
@@ -90,7 +90,7 @@ def _has_places(data: ReportData) -> bool:
 def _payload(data: ReportData, rows: Sequence[Row]) -> dict[str, Any]:
     run, step = thin_run(data.run)
     zones = zone_figures(data.run, data.window_ms)
-    main = rows[main_index([row.name for row in rows])] if rows else None
+    main = rows[0] if rows else None
     clusters = thin_clusters(data.clusters)
     return {
         "currency": data.currency,

@@ -48,6 +48,13 @@ class Delivered(msgspec.Struct, frozen=True):
     share: Number = None
 
 
+class UnitCost(msgspec.Struct, frozen=True):
+    """Energy, network and moves per delivered hour: of work on accelerators, and of work on cores alone."""
+
+    accelerator_h: Number = None
+    core_h: Number = None
+
+
 class Spread(msgspec.Struct, frozen=True):
     """Median and 95th percentile."""
 
@@ -72,6 +79,7 @@ class Summary(msgspec.Struct, frozen=True):
     state_sha256: str | None = None
     decisions_sha256: str | None = None
     currency: str | None = None
+    unit_cost: UnitCost = UnitCost()
     energy_kwh: Number = None
     unpriced_kwh: Number = None
     cost: Cost = Cost()
@@ -88,12 +96,10 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A policy as the report compares it; ``per_*_h`` is the whole cost over each kind of delivered hour."""
+    """A policy as the report compares it."""
 
     name: str
     summary: Summary
-    per_accelerator_h: Number
-    per_core_h: Number
 
 
 def read_row(policy: PolicyResult) -> Row:
@@ -103,16 +109,7 @@ def read_row(policy: PolicyResult) -> Row:
         msgspec.ValidationError: A figure of the summary has the wrong type; the message names its path.
     """
     summary = msgspec.convert(_known(policy.summary), Summary)
-    return Row(
-        name=policy.name,
-        summary=summary,
-        per_accelerator_h=_over(summary.cost.total, summary.delivered.accelerator_h),
-        per_core_h=_over(summary.cost.total, summary.delivered.core_h),
-    )
-
-
-def _over(cost: Number, hours: Number) -> Number:
-    return None if cost is None or hours is None or hours <= 0 else cost / hours
+    return Row(name=policy.name, summary=summary)
 
 
 def _known(value: dict[str, Any]) -> dict[str, Any]:

@@ -96,8 +96,8 @@ def key_figures(main: Row, baseline: Row | None, currency: str) -> str:
         return "" if against is None else _delta(get(main), get(against))
 
     tiles = [
-        _tile("Cost per delivered accelerator-hour", _money(main.per_accelerator_h, currency),
-              f"per core-hour {_money(main.per_core_h, currency)}", change(lambda r: r.per_accelerator_h)),
+        _tile("Cost per delivered accelerator-hour", _money(main.summary.unit_cost.accelerator_h, currency),
+              f"per core-hour {_money(main.summary.unit_cost.core_h, currency)}", change(lambda r: r.summary.unit_cost.accelerator_h)),
         _tile("Energy", fmt.energy(s.energy_kwh), _unpriced(main), change(lambda r: r.summary.energy_kwh)),
         _tile("Carbon, location-based", fmt.mass(s.carbon_kg.location), f"market-based {fmt.mass(s.carbon_kg.market)}",
               change(lambda r: r.summary.carbon_kg.location)),

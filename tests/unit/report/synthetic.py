@@ -18,6 +18,7 @@ PLACES = [
     ("Qinghai", 36.6, 101.8), ("Ningxia (中卫)", 37.5, 105.2), ("Xinjiang", 43.8, 87.6),
 ]  # fmt: skip
 POLICIES = (
+    "price",
     "stay",
     "round-robin",
     "first-fit",
@@ -25,7 +26,6 @@ POLICIES = (
     "price-greedy",
     "carbon-greedy",
     "cost-greedy",
-    "price",
 )
 KINDS = ("batch", "edge", "inference", "training")
 T0_MS = 1_767_196_800_000  # 2026-01-01 00:00 at UTC+08:00
@@ -162,6 +162,7 @@ def summary(name: str, k: int, windows: int = 96) -> dict[str, Any]:
         "carbon_kg": {"location": 845_000.0 * factor, "market": None, "unknown_kwh": 22_000.0},
         "tasks": {"submitted": 24_310, "started": 24_200, "finished": 23_950, "unplaced": k, "missed_deadline": 31 + 4 * k},
         "delivered": {"core_h": 2_345_678.0, "accelerator_h": 812_345.0, "share": share},
+        "unit_cost": {"accelerator_h": 1.234, "core_h": 0.0123},
         "wait_s": {"p50": 42.0 + 11 * k, "p95": 2_900.0 - 210 * k, "by_kind": wait},
         "rtt_ms": {"p50": 7.1 + 0.4 * k, "p95": 21.4 + k}, "slo": 0.9991 - 0.0007 * k, "moves": 412 if moves else 0,
         "violations": 0, "wall_s": 5.2 + k / 10, "events_per_s": 352_000.0,

@@ -157,7 +157,7 @@ def test_violations_are_said_beside_the_headline(data: ReportData, summary_of: B
 def test_a_dearer_run_and_a_run_alone_say_so(data: ReportData, summary_of: Build) -> None:
     stay = PolicyResult(name="stay", summary=summary_of(50.0, 0.99))
     price = PolicyResult(name="price", summary=summary_of(80.0, 0.99))
-    assert '<em class="bad">60.0 % more</em>' in render(replace(data, policies=[stay, price]))
+    assert '<em class="bad">60.0 % more</em>' in render(replace(data, policies=[price, stay]))
     assert "ran this work for <em>80.00&nbsp;CNY</em>" in render(replace(data, policies=[price]))
 
 
@@ -180,11 +180,10 @@ def test_the_table_opens_with_the_cheapest_and_marks_the_best_of_equal_work_only
     assert table.count("other share") == 2
 
 
-def test_costs_per_hour_are_derived_where_hours_were_delivered() -> None:
-    cost, hours = {"total": 50.0}, {"accelerator_h": 10.0, "core_h": 0.0}
-    row = read_row(PolicyResult(name="p", summary={"cost": cost, "delivered": hours}))
-    assert row.per_accelerator_h == 5.0
-    assert row.per_core_h is None
+def test_costs_per_hour_are_those_of_the_summary_and_unknown_where_it_has_none() -> None:
+    row = read_row(PolicyResult(name="p", summary={"unit_cost": {"accelerator_h": 5.0, "core_h": None}}))
+    assert row.summary.unit_cost.accelerator_h == 5.0
+    assert row.summary.unit_cost.core_h is None
 
 
 def test_figures_that_are_not_finite_are_unknown_and_wrong_types_are_named() -> None:
