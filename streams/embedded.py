@@ -34,13 +34,14 @@ from twin.view import State, View
 from twin.window import NEVER
 
 QUIET_WINDOWS = 4
-"""A closed loop ends when the log is exhausted, nothing runs, and so many windows in a row decided nothing."""
+"""A closed loop ends when the log is exhausted, nothing runs, and so many windows in a row decided nothing though tasks wait."""
 
 GC_THRESHOLD = 200_000
 """Objects that may be made and not freed before cycles are looked for."""
 
 LONGEST_WAIT_MS = 7 * 24 * 3_600_000
-"""How long after the end of the log a closed loop waits for tasks that may not start yet, and serves what is demanded."""
+"""How long a closed loop goes on after the log while no cluster has work: for tasks whose time has not come, for services,
+and for places that clusters never take."""
 
 STAGES = ("read", "decode", "fold", "plant", "cut", "dispatch")
 
@@ -234,7 +235,7 @@ class Run:
         end = (clock.t - clock.lateness_ms) // window_ms * window_ms
         self._fold_window(msgspec.structs.replace(clock, t=end + clock.lateness_ms), [self._policy_event(end)])
         decided: list[Decision] = []
-        quiet, over_at = 0, NEVER
+        quiet, idle_since = 0, NEVER
         while True:
             end += window_ms
             self._plant.decide(decided)
@@ -243,15 +244,14 @@ class Run:
             if window is None:
                 return
             decided = window.decisions
-            if decided or self._plant.busy:
-                quiet = 0
+            quiet = 0 if decided or self._plant.busy else quiet + 1
+            if self._plant.busy or not all(feed.exhausted() for feed in self._feeds.values()):
+                idle_since = NEVER
                 continue
-            quiet += 1
-            if all(feed.exhausted() for feed in self._feeds.values()):
-                over_at = end if over_at == NEVER else over_at
-                waits = window.record.counts["waiting"] > 0 and quiet < QUIET_WINDOWS
-                if not (waits or (end < over_at + LONGEST_WAIT_MS and _has_a_date(window.view))):
-                    return
+            idle_since = end if idle_since == NEVER else idle_since
+            waits = window.record.counts["waiting"] > 0 and quiet < QUIET_WINDOWS
+            if end >= idle_since + LONGEST_WAIT_MS or not (decided or waits or _has_a_date(window.view)):
+                return
 
     def _first_clock(self) -> ev.Clock:
         for feed in self._feeds.values():

@@ -22,6 +22,7 @@ from tests.unit.embedded_logs import (
 )
 from twin import events as ev
 from twin.errors import ConfigError
+from twin.plant import Plant
 from twin.records import Records
 from twin.topics import IN_TOPICS
 
@@ -139,6 +140,15 @@ def test_it_does_not_wait_for_ever(tmp_path: Path) -> None:
     never = task("never", at=T0 + MINUTE, earliest_start=T0 + 400 * 24 * HOUR)
     _, result, _ = run_log(write_log(tmp_path / "log", [*WORLD, never]), closed=True, window_ms=6 * HOUR)
     assert result.last_window <= T0 + 8 * 24 * HOUR
+
+
+def test_a_task_that_every_cluster_refuses_does_not_keep_the_run_going_for_ever(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", [*WORLD, task("unwanted", at=T0 + MINUTE)])
+    _, result, recorder = run_log(log, closed=True, window_ms=6 * HOUR, plant=Plant(reject=1.0))
+    assert len(recorder.decided()) > 10
+    assert result.last_window <= T0 + 8 * 24 * HOUR
+    assert result.score is not None
+    assert result.score.tasks.unplaced == 1
 
 
 def test_a_closed_loop_serves_a_service_to_the_end_of_its_demand(tmp_path: Path) -> None:
