@@ -32,12 +32,12 @@ class Ids:
     def __len__(self) -> int:
         return len(self.row_of)
 
-    def rows(self, names: Sequence[str]) -> Int1:
-        """The row of each name, new rows for names not seen before, in the order of ``names``. Shape (len(names),)."""
+    def rows(self, names: Sequence[str]) -> list[int]:
+        """The row of each name, new rows for names not seen before, in the order of ``names``."""
         found = list(map(self.row_of.get, names))
         if None in found:
-            found = [self._assign(name) if row is None else row for name, row in zip(names, found, strict=True)]
-        return np.array(found, np.int64)
+            return [self._assign(name) if row is None else row for name, row in zip(names, found, strict=True)]
+        return found  # type: ignore[return-value]  # no None left
 
     def _assign(self, name: str) -> int:
         row = self.row_of.get(name)  # the same new name may stand twice in one call
@@ -102,10 +102,14 @@ class Texts:
 
     def codes(self, texts: Sequence[str]) -> Int1:
         """The code of each text, new codes in the order of ``texts``. Shape (len(texts),)."""
+        return np.array(self.code_list(texts), np.int64)
+
+    def code_list(self, texts: Sequence[str]) -> list[int]:
+        """``codes`` as a list."""
         found = list(map(self.code_of.get, texts))
         if None in found:
-            found = [self._assign(text) if code is None else code for text, code in zip(texts, found, strict=True)]
-        return np.array(found, np.int64)
+            return [self._assign(text) if code is None else code for text, code in zip(texts, found, strict=True)]
+        return found  # type: ignore[return-value]  # no None left
 
     def _assign(self, text: str) -> int:
         code = self.code_of.get(text)
@@ -114,6 +118,11 @@ class Texts:
             self.names.append(text)
             self.sha = _chain(self.sha, text)
         return code
+
+    @property
+    def has_new(self) -> bool:
+        """Whether texts were added since the last ``take_new``."""
+        return len(self.names) > self._taken
 
     def take_new(self) -> list[str]:
         """Texts added since the last call, in the order of their codes."""

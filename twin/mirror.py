@@ -21,32 +21,31 @@ PAGE = 4096
 
 
 class Pages:
-    """Hashes of the pages of one table's rows."""
+    """Hashes of the pages of one table's rows. Rows are noted as they change; pages are hashed when a hash is asked for."""
 
     def __init__(self) -> None:
         self._digests: list[bytes] = []
         self._count = 0
+        self._changed: list[Int1] = []
 
-    def update(self, table: Table, changed: Int1, *, whole: bool) -> None:
-        """Hash again the pages that hold rows ``changed``, and those that the table has grown by."""
-        size, used = table.rows.dtype.itemsize, table.count * table.rows.dtype.itemsize
-        pages = -(-used // PAGE)
+    def note(self, changed: Int1, *, whole: bool) -> None:
+        """Rows ``changed`` have changed, or all of them."""
         if whole:
-            self._digests = []
-            dirty: set[int] = set(range(pages))
-        else:
-            first, last = changed * size // PAGE, ((changed + 1) * size - 1) // PAGE
-            dirty = set(np.union1d(first, last).tolist()) if size <= PAGE else set()
-            dirty.update(range(max(0, self._count * size // PAGE), pages))
-        self._count = table.count
-        self._digests.extend([b""] * (pages - len(self._digests)))
-        raw = table.rows.view(np.uint8)
-        for page in sorted(dirty):
-            block = raw[page * PAGE : min(used, (page + 1) * PAGE)].tobytes()
-            self._digests[page] = hashlib.sha256(block.ljust(PAGE, b"\0")).digest()
+            self._digests, self._count, self._changed = [], 0, []
+        self._changed.append(changed)
 
-    def digest(self) -> bytes:
-        """Hash over the page hashes."""
+    def digest(self, table: Table) -> bytes:
+        """Hash over the page hashes, up to date with the rows of ``table``."""
+        size, used = table.width, table.count * table.width
+        pages = -(-used // PAGE)
+        dirty = set(range(self._count * size // PAGE, pages))  # what the table has grown by
+        for rows in self._changed:  # a row is no wider than a page, so it lies on two at most
+            dirty.update((rows * size // PAGE).tolist(), ((rows * size + size - 1) // PAGE).tolist())
+        self._changed, self._count = [], table.count
+        self._digests.extend([b""] * (pages - len(self._digests)))
+        for page in dirty:
+            block = table.memory[page * PAGE : min(used, (page + 1) * PAGE)].tobytes()
+            self._digests[page] = hashlib.sha256(block.ljust(PAGE, b"\0")).digest()
         return hashlib.sha256(b"".join(self._digests)).digest()
 
 
@@ -83,22 +82,23 @@ class MirrorShard:
             self.counts[name] = self.counts.get(name, 0) + n
         moved = False
         for name, delta in cut.tables.items():
-            moved |= self._apply_table(name, delta, whole=cut.base)
+            self.changed[name] = delta.index
+            if delta.empty and not cut.base:
+                self.released[name] = []
+                continue
+            self._apply_table(name, delta, whole=cut.base)
+            moved = True
         self.version += moved
 
-    def _apply_table(self, name: str, delta: TableDelta, *, whole: bool) -> bool:
+    def _apply_table(self, name: str, delta: TableDelta, *, whole: bool) -> None:
         table = self.tables[name]
         self.released[name] = [row for row, entity in delta.ids if entity is None]
-        self.changed[name] = delta.index
-        if not whole and not len(delta.index) and not delta.ids and not delta.texts:
-            return False
         if whole:
-            known = {row: entity for row, entity in enumerate(table.ids.names) if entity is not None}
             now = dict(delta.ids)
-            self.released[name] = [row for row, entity in known.items() if now.get(row) != entity]
+            known = enumerate(table.ids.names)
+            self.released[name] = [row for row, entity in known if entity is not None and now.get(row) != entity]
         table.apply(delta, whole=whole)
-        self._pages.setdefault(name, Pages()).update(table, delta.index, whole=whole)
-        return True
+        self._pages.setdefault(name, Pages()).note(delta.index, whole=whole)
 
     def sha(self) -> bytes:
         """Hash of the shard (semantics: schema, topic, partition, position, ids and dictionaries, pages)."""
@@ -113,7 +113,7 @@ class MirrorShard:
             yield name.encode() + table.ids.sha
             for column, texts in sorted(table.texts.items()):
                 yield column.encode() + texts.sha
-            yield self._pages.setdefault(name, Pages()).digest()
+            yield self._pages.setdefault(name, Pages()).digest(table)
 
 
 class Mirror:

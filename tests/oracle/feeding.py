@@ -1,11 +1,27 @@
 """Logs into shards of the twin, in whatever chunks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 from tests.oracle.shard import Item
 from twin.columns import DeadLetter, Decoder
 from twin.records import Records
 from twin.shards.shard import Cut, Shard
+from twin.shards.table import Table
+
+WAYS = [0, 3, Table.FEW, 1000]
+"""How many events are few: from all in columns to all one by one."""
+
+
+@contextmanager
+def few(n: int) -> Iterator[None]:
+    """Up to ``n`` events are few."""
+    before, Table.FEW = Table.FEW, n
+    try:
+        yield
+    finally:
+        Table.FEW = before
 
 
 def records(items: list[Item], base: int = 0) -> Records:

@@ -69,7 +69,8 @@ def test_a_chain_of_deltas_a_base_and_the_shard_itself_are_the_same(topic: str, 
 @given(data=st.data())
 def test_a_mirror_has_the_hash_of_the_shard_at_every_cut(topic: str, data: st.DataObject) -> None:
     items = data.draw(logs(topic))
-    shard, mirror = Shard(topic, 0), MirrorShard(topic, 0, empty_tables(topic))
+    shard = Shard(topic, 0, base_every=data.draw(st.sampled_from([None, 1, 3])))
+    mirror = MirrorShard(topic, 0, empty_tables(topic))
     for offset, item in enumerate(items):
         cuts, _ = feed(shard, [item], offset)
         for cut in cuts:
@@ -131,7 +132,7 @@ def test_the_hash_changes_with_any_byte_of_state(topic: str, data: st.DataObject
     other = _with_table(base, name, _replaced(delta, rows=flipped))
     assert mirrored(topic, [base]).sha() != mirrored(topic, [other]).sha()
     # and so it does when the byte changes by a delta on top of a base
-    row = at // delta.rows.dtype.itemsize
+    row = at // delta.rows.itemsize
     patch = _replaced(delta, index=np.array([row]), rows=flipped[row : row + 1], ids=[], texts={})
     nothing = {other: _nothing(base.tables[other]) for other in base.tables}
     step = Cut(topic, 0, 0, (), base.serial + 1, base.next, base.time, False, nothing | {name: patch}, {})
@@ -170,12 +171,14 @@ def _moved(cut: Cut, **changes: object) -> Cut:
     return Cut(**(fields | changes))  # type: ignore[arg-type]
 
 
-def test_every_64th_cut_is_a_base_and_the_first_is_one() -> None:
-    shard = Shard("telemetry", 0)
+def test_the_first_cut_is_a_base_and_then_each_one_that_a_store_wants() -> None:
+    shard = Shard("telemetry", 0, base_every=BASE_EVERY)
     items = [clock(START + i * WINDOW) for i in range(2 * BASE_EVERY + 3)]
     cuts, _ = feed(shard, items)
     assert [cut.serial for cut in cuts if cut.base] == [0, BASE_EVERY, 2 * BASE_EVERY]
     assert [cut.serial for cut in cuts] == list(range(len(cuts)))
+    cuts, _ = feed(Shard("telemetry", 0), items)
+    assert [cut.serial for cut in cuts if cut.base] == [0]
 
 
 def test_a_delta_that_does_not_follow_is_refused() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracle.feeding import feed, feed_in_chunks
+from tests.oracle.feeding import WAYS, feed, feed_in_chunks, few
 from tests.oracle.logs import START, clock, event, logs
 from tests.oracle.read import assert_same_table, content, row
 from tests.oracle.shard import TOPICS, Item, OracleShard
@@ -23,7 +23,8 @@ splits = st.lists(st.integers(0, 100), max_size=6)
 def test_a_shard_is_what_a_plain_loop_makes_of_its_log(topic: str, data: st.DataObject) -> None:
     items = data.draw(logs(topic))
     shard, oracle = Shard(topic, 0), OracleShard(topic)
-    cuts, dead = feed(shard, items)
+    with few(data.draw(st.sampled_from(WAYS))):
+        cuts, dead = feed(shard, items)
     oracle.feed(items)
     assert set(shard.tables) == set(oracle.state.books)
     for name, table in shard.tables.items():
@@ -38,10 +39,11 @@ def test_a_shard_is_what_a_plain_loop_makes_of_its_log(topic: str, data: st.Data
 @topics
 @some_examples
 @given(data=st.data())
-def test_where_chunks_end_does_not_show(topic: str, data: st.DataObject) -> None:
+def test_neither_where_chunks_end_nor_the_way_of_folding_shows(topic: str, data: st.DataObject) -> None:
     items = data.draw(logs(topic))
     whole, parts = Shard(topic, 0), Shard(topic, 0)
-    cuts, dead = feed(whole, items)
+    with few(data.draw(st.sampled_from(WAYS))):
+        cuts, dead = feed(whole, items)
     cuts_of_parts, dead_of_parts = feed_in_chunks(parts, items, data.draw(splits))
     assert content(parts.tables) == content(whole.tables)
     assert parts.clock == whole.clock

@@ -4,17 +4,20 @@
 The body is kept as canonical JSON in the dictionary: commands are few, and their readers want them whole.
 """
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from twin import events as ev
-from twin.arrays import Byte1, Int1
-from twin.shards.fold import IDENTITY, Tables, identify, intern, newest_to_write, sequence
-from twin.shards.table import Table
+from twin.arrays import Int1
+from twin.shards.fold import IDENTITY, Outcomes, Tables, Writer, identify, intern, marks, newest_to_write
+from twin.shards.table import Fields, Table
 
-COMMANDS = np.dtype([*IDENTITY, ("last_t", "<i8"), ("applied", "<i8"), ("at", "<i8"), ("body", "<i8")])
+COMMANDS = np.dtype([*IDENTITY, ("applied", "<i8"), ("at", "<i8"), ("body", "<i8")])
+_writer, _order, _said = Writer(COMMANDS), Fields(COMMANDS, "applied"), Fields(COMMANDS, "at", "body")
 
 _REGISTER: dict[type, tuple[str, str]] = {
     ev.PolicySet: ("policy", "name"),
@@ -29,18 +32,8 @@ _REGISTER: dict[type, tuple[str, str]] = {
     ev.DispatchAdvisory: ("dispatch", "id"),
 }
 _encode = msgspec.json.Encoder(order="sorted").encode
-_decode = msgspec.json.Decoder(
-    ev.PolicySet
-    | ev.TenantQuota
-    | ev.FxRate
-    | ev.ClusterCordon
-    | ev.ClusterUncordon
-    | ev.ClusterDrain
-    | ev.TaskPin
-    | ev.DispatchPause
-    | ev.DispatchResume
-    | ev.DispatchAdvisory
-).decode
+_commands: Any = reduce(or_, _REGISTER)
+_decode = msgspec.json.Decoder(_commands).decode
 
 
 def tables() -> Tables:
@@ -54,19 +47,17 @@ def register(event: ev.Event) -> str:
     return f"{kind}|{getattr(event, name)}"
 
 
-def fold(tables: Tables, events: list[Any], t: Int1) -> Byte1:
+def fold(tables: Tables, events: list[Any], t: Int1) -> Outcomes:
     """Fold commands."""
-    table, seq = tables["commands"], sequence(events)
-    rows, outcome, accepted = identify(table, [register(e) for e in events], seq, t)
-    inside = np.flatnonzero(accepted)
-    codes = intern(table, "body", [_encode(events[i]).decode() for i in inside])
-    at, to = newest_to_write(table, inside, rows, {"applied": seq + 1})
-    table.rows["body"][to] = codes[np.searchsorted(inside, at)]
-    table.rows["at"][to] = t[at]
-    return outcome
+    table = tables["commands"]
+    outcomes, events, rows = identify(table, _writer, [register(e) for e in events], events, t)
+    (body,) = intern(table, body=[_encode(e).decode() for e in events])
+    at, to = newest_to_write(table, _order, rows, marks(events))
+    _said.write(table, to, ((events[i].t, body[i]) for i in at))
+    return outcomes
 
 
-def command(table: Table, name: str) -> Any:
+def command(table: Table, name: str) -> Any:  # noqa: ANN401  # readers know which types their register holds
     """The command in force in register ``name``, as its event; None where there is none."""
     row = table.ids.row_of.get(name)
     if row is None:

@@ -1,89 +1,154 @@
-"""What the folds of all tables share: admission by identity, and writing the newest record's columns.
+"""What the folds of all tables share: admission by identity, and finding the newest event of each row.
 
 A fold takes the events of its types out of one segment (no clock inside), in log order, and changes the rows. It returns
 the ``Outcome`` of each event. Text columns are interned for every accepted event, not only the newest, so that the codes
 depend on the log and not on where a chunk was cut.
+
+Each step has two ways that are the same rule: one by one for a few events (``Table.FEW``), in columns for more.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from twin.arrays import AnyArray, Bool1, Byte1, Int1
-from twin.shards.order import Outcome, admit, newest
-from twin.shards.table import Table
+from twin.arrays import Bool1, Int1
+from twin.shards.order import Outcome, admit, admit_one, newest
+from twin.shards.table import Fields, Table
 
 Tables = dict[str, Table]
-Fold = Callable[[Tables, list[Any], Int1], Byte1]
+Outcomes = list[int]
+Fold = Callable[[Tables, list[Any], Int1], Outcomes]
 
-IDENTITY = [("high", "<i8"), ("seen", "<u8")]
+IDENTITY = [("high", "<i8"), ("seen", "<u8"), ("last_t", "<i8")]
 
+_REPEAT = int(Outcome.REPEAT)
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-def canonical(value: Any) -> str:
+def canonical(value: list[Any] | dict[str, Any]) -> str:
     """``value`` as canonical JSON text: how lists and maps stand in a dictionary. Empty ones are the empty text."""
     return _encode(value).decode() if value else ""
 
 
-def column(events: Sequence[Any], name: str, dtype: str = "<f8") -> AnyArray:
-    """One attribute of each event, (n,); None becomes NaN in floats and 0 in integers."""
-    missing: float = np.nan if dtype == "<f8" else 0
-    values = [getattr(event, name) for event in events]
-    return np.array([missing if value is None else value for value in values], dtype)
+class Writer:
+    """The columns in which a table keeps the identity of one role."""
+
+    def __init__(self, dtype: np.dtype[np.void], high: str = "high", seen: str = "seen") -> None:
+        self.high, self.seen = high, seen
+        self.identity = Fields(dtype, high, seen)
+        self.last_t = Fields(dtype, "last_t")
 
 
 def identify(
-    table: Table, names: list[str], seq: Int1, t: Int1, high: str = "high", seen: str = "seen"
-) -> tuple[Int1, Byte1, Bool1]:
-    """Rows, outcomes and accepted mask of n events of one role; notes the rows as changed and moves ``last_t``."""
+    table: Table, writer: Writer, names: list[str], events: list[Any], t: Int1
+) -> tuple[Outcomes, list[Any], list[int]]:
+    """Admit events of one role: the outcome of each, the accepted ones, and the rows of the accepted ones.
+
+    Rows of accepted events are noted as changed; ``last_t`` and ``due`` follow.
+    """
     rows = table.assign(names)
-    outcome = admit(rows, seq, table.rows[high], table.rows[seen])
+    if len(rows) > table.FEW:
+        return _identify_many(table, writer, rows, events, t)
+    outcomes, accepted, hit = [], [], []
+    for row, event in zip(rows, events, strict=True):
+        high, seen = writer.identity.get(table, row)
+        outcome, high, seen = admit_one(high, seen, event.seq)
+        outcomes.append(outcome)
+        if outcome < _REPEAT:
+            writer.identity.put(table, row, high, seen)
+            heard(table, writer.last_t, row, event.t)
+            accepted.append(event)
+            hit.append(row)
+    return outcomes, accepted, hit
+
+
+def _identify_many(
+    table: Table, writer: Writer, rows: list[int], events: list[Any], t: Int1
+) -> tuple[Outcomes, list[Any], list[int]]:
+    at = np.array(rows, np.int64)
+    outcome = admit(at, sequence(events), table.rows[writer.high], table.rows[writer.seen])
     accepted: Bool1 = outcome < Outcome.REPEAT
-    hit = rows if accepted.all() else rows[accepted]
-    table.touch(hit)
-    np.maximum.at(table.rows["last_t"], hit, t if len(hit) == len(rows) else t[accepted])
-    return rows, outcome, accepted
+    if not accepted.all():
+        keep = np.flatnonzero(accepted).tolist()
+        events, rows = [events[i] for i in keep], [rows[i] for i in keep]
+        at, t = at[accepted], t[accepted]
+    heard_many(table, at, t)
+    return outcome.tolist(), events, rows
+
+
+def heard(table: Table, last_t: Fields, row: int, t: int) -> None:
+    """Note that ``row`` changed by an event of time ``t``."""
+    table.touch_one(row)
+    if t > last_t.get(table, row)[0]:
+        last_t.put(table, row, t)
+    table.due = min(table.due, t)
+
+
+def hear(table: Table, last_t: Fields, rows: list[int], t: list[int]) -> None:
+    """``heard`` for n events."""
+    if len(rows) > table.FEW:
+        heard_many(table, np.array(rows, np.int64), np.array(t, np.int64))
+        return
+    for row, event_t in zip(rows, t, strict=True):
+        heard(table, last_t, row, event_t)
+
+
+def heard_many(table: Table, rows: Int1, t: Int1) -> None:
+    """``heard`` in columns, (n,)."""
+    if len(rows):
+        table.touch(rows)
+        np.maximum.at(table.rows["last_t"], rows, t)
+        table.due = min(table.due, int(t.min()))
 
 
 def sequence(events: Iterable[Any]) -> Int1:
     """Sequence numbers, (n,)."""
-    return np.array([event.seq for event in events], np.int64)
+    return np.fromiter((event.seq for event in events), np.int64)
 
 
-def newest_to_write(table: Table, at: Int1, rows: Int1, keys: dict[str, Int1]) -> tuple[Int1, Int1]:
-    """Of the events ``at`` (indices), those newer than what their row holds, one per row, and their rows.
+def newest_to_write(table: Table, order: Fields, rows: list[int], *keys: list[int]) -> tuple[list[int], list[int]]:
+    """Positions of those of n events that are newer than what their row holds, one per row, and these rows.
 
-    ``keys`` are stored columns and the events' values for them (n,), most significant first; a stored 0 is "none yet".
-    The stored columns are brought up to date.
+    ``keys`` are the events' values for the columns ``order``, most significant first; a stored 0 is "none yet". Of equal
+    ones the last holds. The stored columns are brought up to date.
     """
-    none = np.zeros(0, np.int64)
-    if not len(at):
-        return none, none
-    values = [key[at] for key in keys.values()]
-    pick = newest(rows[at], *values)
-    index = at[pick]
-    to = rows[index]
+    if len(rows) > table.FEW:
+        return _newest_of_many(table, order, rows, *keys)
+    latest: dict[int, int] = {}
+    best: dict[int, tuple[int, ...]] = {}
+    for i, (row, *values) in enumerate(zip(rows, *keys, strict=True)):
+        key = tuple(values)
+        if key >= best[row] if row in best else key > order.get(table, row):
+            best[row], latest[row] = key, i
+    for row, key in best.items():
+        order.put(table, row, *key)
+    return list(latest.values()), list(latest)
+
+
+def _newest_of_many(table: Table, order: Fields, rows: list[int], *keys: list[int]) -> tuple[list[int], list[int]]:
+    values = [np.array(key, np.int64) for key in keys]
+    all_rows = np.array(rows, np.int64)
+    index = newest(all_rows, *values)
+    to = all_rows[index]
     later = np.zeros(len(index), bool)
     equal = np.ones(len(index), bool)
-    for name, key in keys.items():
-        new, old = key[index], table.rows[name][to]
+    for name, value in zip(order.names, values, strict=True):
+        new, old = value[index], table.rows[name][to]
         later |= equal & (new > old)
         equal &= new == old
     index, to = index[later], to[later]
-    for name, key in keys.items():
-        table.rows[name][to] = key[index]
-    return index, to
+    for name, value in zip(order.names, values, strict=True):
+        table.rows[name][to] = value[index]
+    return index.tolist(), to.tolist()
 
 
-def write(table: Table, to: Int1, events: Sequence[Any], columns: dict[str, str]) -> None:
-    """Copy attributes (named like the columns) of one event per row of ``to``; ``columns`` gives each dtype."""
-    for name, dtype in columns.items():
-        table.rows[name][to] = column(events, name, dtype)
+def marks(events: Iterable[Any]) -> list[int]:
+    """Sequence numbers as they are stored for order: plus one, 0 being "none yet"."""
+    return [event.seq + 1 for event in events]
 
 
-def intern(table: Table, name: str, texts: list[str]) -> Int1:
-    """Codes of ``texts`` in the dictionary of a text column, (n,)."""
-    return table.texts[name].codes(texts)
+def intern(table: Table, **texts: list[str]) -> list[list[int]]:
+    """Codes of the texts of n events for each of some text columns, in the order given."""
+    return [table.texts[name].code_list(column) for name, column in texts.items()]

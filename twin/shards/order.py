@@ -23,18 +23,22 @@ class Outcome(IntEnum):
     TOO_OLD = 3
 
 
-def admit_one(high: int, seen: int, seq: int) -> tuple[Outcome, int, int]:
+# plain numbers where a name is looked up for each record
+_NEW, _OLDER, _REPEAT, _TOO_OLD = map(int, Outcome)
+
+
+def admit_one(high: int, seen: int, seq: int) -> tuple[int, int, int]:
     """The rule for one record: its outcome and the identity's new ``high`` and ``seen``."""
     ahead = seq + 1 - high
     if ahead > 0:
         moved = (seen << ahead) & _ALL if ahead < MASK_BITS else 0
-        return Outcome.NEW, seq + 1, moved | 1
+        return _NEW, seq + 1, moved | 1
     if ahead <= -MASK_BITS:
-        return Outcome.TOO_OLD, high, seen
+        return _TOO_OLD, high, seen
     bit = 1 << -ahead
     if seen & bit:
-        return Outcome.REPEAT, high, seen
-    return Outcome.OLDER, high, seen | bit
+        return _REPEAT, high, seen
+    return _OLDER, high, seen | bit
 
 
 def admit(rows: Int1, seq: Int1, high: AnyArray, seen: AnyArray) -> Byte1:
@@ -45,7 +49,7 @@ def admit(rows: Int1, seq: Int1, high: AnyArray, seen: AnyArray) -> Byte1:
     n = len(rows)
     outcome = np.zeros(n, np.uint8)
     if n == 1:
-        _admit_scalar(np.zeros(1, np.int64), rows, seq, high, seen, outcome)
+        _admit_scalar(np.zeros(1, np.int64), rows, seq, outcome, (high, seen))
         return outcome
     order = np.argsort(rows, kind="stable")
     r, s = rows[order], seq[order]
@@ -58,8 +62,7 @@ def admit(rows: Int1, seq: Int1, high: AnyArray, seen: AnyArray) -> Byte1:
         entity = np.cumsum(first) - 1
         odd = np.bincount(entity[falls], minlength=int(entity[-1]) + 1) > 0
         strange = odd[entity]
-        # in log order: the scalar rule reads what it wrote for the record before
-        _admit_scalar(np.sort(order[strange]), rows, seq, high, seen, outcome)
+        _admit_scalar(np.sort(order[strange]), rows, seq, outcome, (high, seen))
         keep = ~strange
         r, s, first = r[keep], s[keep], first[keep]
     if len(r):
@@ -67,11 +70,12 @@ def admit(rows: Int1, seq: Int1, high: AnyArray, seen: AnyArray) -> Byte1:
     return outcome
 
 
-def _admit_scalar(at: Int1, rows: Int1, seq: Int1, high: AnyArray, seen: AnyArray, outcome: Byte1) -> None:
+def _admit_scalar(at: Int1, rows: Int1, seq: Int1, outcome: Byte1, identity: tuple[AnyArray, AnyArray]) -> None:
+    """The scalar rule for the records ``at``, which reads what it wrote for the record before."""
+    high, seen = identity
     for i in at.tolist():
         row = int(rows[i])
-        outcome[i], h, m = admit_one(int(high[row]), int(seen[row]), int(seq[i]))
-        high[row], seen[row] = h, m
+        outcome[i], high[row], seen[row] = admit_one(int(high[row]), int(seen[row]), int(seq[i]))
 
 
 def _admit_rising(r: Int1, s: Int1, first: AnyArray, high: AnyArray, seen: AnyArray) -> None:

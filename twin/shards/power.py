@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from twin.arrays import Byte1, Int1
-from twin.shards.fold import IDENTITY, Tables, identify, intern, newest_to_write, sequence, write
-from twin.shards.table import Table
+from twin import events as ev
+from twin.arrays import Int1
+from twin.shards.fold import IDENTITY, Outcomes, Tables, Writer, identify, intern, marks, newest_to_write
+from twin.shards.table import NEVER_DUE, Fields, Table
 
 MARKETS = ("mid_long", "day_ahead", "intraday", "real_time", "interprovincial", "retail")
 STAGES = ("forecast", "ex_ante", "preliminary", "final")
@@ -16,7 +17,6 @@ ORIGINS = ("measured", "forecast", "estimated")
 
 _INTERVAL = [
     *IDENTITY,
-    ("last_t", "<i8"),
     ("revision", "<i8"),  # in force, plus one; 0: none
     ("applied", "<i8"),
     ("published_at", "<i8"),
@@ -48,6 +48,15 @@ CARBON = np.dtype(
 )
 
 
+_PRICES = ("price_per_mwh", "floor", "cap")
+_TIMES = ("published_at", "start", "end", "zone_id")
+_price, _price_order = Writer(PRICES), Fields(PRICES, "revision", "applied")
+_price_said = Fields(PRICES, *_TIMES, "currency", "market", "stage", *_PRICES)
+_carbon, _carbon_order = Writer(CARBON), Fields(CARBON, "revision", "applied")
+_SHARES = ("gco2e_per_kwh", "renewable_share", "carbon_free_share")
+_carbon_said = Fields(CARBON, *_TIMES, "basis", "scope", "origin", *_SHARES)
+
+
 def tables() -> Tables:
     """The empty tables of a power shard."""
     return {
@@ -56,54 +65,59 @@ def tables() -> Tables:
     }
 
 
-def fold_price(tables: Tables, events: list[Any], t: Int1) -> Byte1:
+def fold_price(tables: Tables, events: list[Any], t: Int1) -> Outcomes:
     """Fold prices: one row per zone, market, start and stage."""
     table = tables["prices"]
     names = [f"{e.zone_id}|{e.market}|{e.start}|{e.stage}" for e in events]
-    outcome, chosen, to, at, inside = _intervals(table, names, events, t)
-    codes = intern(table, "currency", [events[i].currency for i in inside])
-    table.rows["currency"][to] = codes[np.searchsorted(inside, at)]
-    table.rows["market"][to] = [MARKETS.index(e.market) for e in chosen]
-    table.rows["stage"][to] = [STAGES.index(e.stage) for e in chosen]
-    write(table, to, chosen, dict.fromkeys(("price_per_mwh", "floor", "cap"), "<f8"))
-    return outcome
+    outcomes, events, rows = identify(table, _price, names, events, t)
+    zone, currency = intern(table, zone_id=[e.zone_id for e in events], currency=[e.currency for e in events])
+    at, to = newest_to_write(table, _price_order, rows, _revisions(events), marks(events))
+    _price_said.write(table, to, (_price_of(events[i], zone[i], currency[i]) for i in at))
+    return outcomes
 
 
-def fold_carbon(tables: Tables, events: list[Any], t: Int1) -> Byte1:
+def _price_of(event: ev.PowerPrice, zone: int, currency: int) -> tuple[float | None, ...]:
+    kinds = MARKETS.index(event.market), STAGES.index(event.stage)
+    return event.t, event.start, event.end, zone, currency, *kinds, event.price_per_mwh, event.floor, event.cap
+
+
+def fold_carbon(tables: Tables, events: list[Any], t: Int1) -> Outcomes:
     """Fold carbon intensities: one row per zone, basis, scope and start."""
     table = tables["carbon"]
     names = [f"{e.zone_id}|{e.basis}|{e.scope}|{e.start}" for e in events]
-    outcome, chosen, to, _, _ = _intervals(table, names, events, t)
-    table.rows["basis"][to] = [BASES.index(e.basis) for e in chosen]
-    table.rows["scope"][to] = [SCOPES.index(e.scope) for e in chosen]
-    table.rows["origin"][to] = [ORIGINS.index(e.origin) for e in chosen]
-    write(table, to, chosen, dict.fromkeys(("gco2e_per_kwh", "renewable_share", "carbon_free_share"), "<f8"))
-    return outcome
+    outcomes, events, rows = identify(table, _carbon, names, events, t)
+    (zone,) = intern(table, zone_id=[e.zone_id for e in events])
+    at, to = newest_to_write(table, _carbon_order, rows, _revisions(events), marks(events))
+    _carbon_said.write(table, to, (_carbon_of(events[i], zone[i]) for i in at))
+    return outcomes
 
 
-def _intervals(table: Table, names: list[str], events: list[Any], t: Int1) -> tuple[Byte1, list[Any], Int1, Int1, Int1]:
-    """Identity, revision and the columns that both tables have.
+def _carbon_of(event: ev.PowerCarbon, zone: int) -> tuple[float | None, ...]:
+    kinds = BASES.index(event.basis), SCOPES.index(event.scope), ORIGINS.index(event.origin)
+    shares = event.gco2e_per_kwh, event.renewable_share, event.carbon_free_share
+    return event.t, event.start, event.end, zone, *kinds, *shares
 
-    Returns the outcomes, the events to write, their rows and indices, and the indices of all accepted events.
-    """
-    seq = sequence(events)
-    revision = np.array([e.revision for e in events], np.int64)
-    rows, outcome, accepted = identify(table, names, seq, t)
-    inside = np.flatnonzero(accepted)
-    zone = intern(table, "zone_id", [events[i].zone_id for i in inside])
-    at, to = newest_to_write(table, inside, rows, {"revision": revision + 1, "applied": seq + 1})
-    table.rows["zone_id"][to] = zone[np.searchsorted(inside, at)]
-    chosen = [events[i] for i in at]
-    table.rows["published_at"][to] = t[at]
-    write(table, to, chosen, {"start": "<i8", "end": "<i8"})
-    return outcome, chosen, to, at, inside
+
+def _revisions(events: list[Any]) -> list[int]:
+    """The greatest revision is in force, of equal ones the greatest sequence number."""
+    return [event.revision + 1 for event in events]
 
 
 def expired(tables: Tables, before: int) -> None:
     """Free intervals that ended and were last heard of at or before ``before``."""
     for table in tables.values():
-        live = table.live()
-        table.release(np.flatnonzero((live["applied"] > 0) & (np.maximum(live["end"], live["last_t"]) <= before)))
+        free_ended(table, before)
+
+
+def free_ended(table: Table, before: int) -> None:
+    """Free rows of intervals [start, end) that ended and were last heard of at or before ``before``."""
+    if before < table.due:
+        return
+    live = table.live()
+    used, ends = live["applied"] > 0, np.maximum(live["end"], live["last_t"])
+    over = used & (ends <= before)
+    table.due = int(ends[used & ~over].min(initial=NEVER_DUE))
+    table.release(np.flatnonzero(over))
 
 
 FOLDS = {"price": fold_price, "carbon": fold_carbon}

@@ -1,21 +1,34 @@
 """Services: how much is wanted from each origin and interval, and what each cluster serves."""
 
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from twin.arrays import Byte1, Int1
-from twin.shards.fold import IDENTITY, Tables, canonical, identify, intern, newest_to_write, sequence, write
-from twin.shards.table import Table
+from twin import events as ev
+from twin.arrays import Int1
+from twin.shards.fold import (
+    IDENTITY,
+    Outcomes,
+    Tables,
+    Writer,
+    canonical,
+    identify,
+    intern,
+    marks,
+    newest_to_write,
+)
+from twin.shards.power import free_ended
+from twin.shards.table import NEVER_DUE, Fields, Table
 
 DEMAND_TEXTS = ("service", "origin", "model", "compatible")
 SERVING_TEXTS = ("cluster_id", "pool_id", "service", "origin")
 DEMAND_FLOATS = ("requests_per_s", "tokens_in_per_s", "tokens_out_per_s", "latency_ms", "ttft_ms_limit")
+SERVING_FLOATS = ("replicas", "tokens_per_s", "queue", "ttft_p50_ms", "ttft_p99_ms")
 
 DEMAND = np.dtype(
     [
         *IDENTITY,
-        ("last_t", "<i8"),
         ("applied", "<i8"),
         ("start", "<i8"),
         ("end", "<i8"),
@@ -26,17 +39,17 @@ DEMAND = np.dtype(
 SERVING = np.dtype(
     [
         *IDENTITY,
-        ("last_t", "<i8"),
         ("applied", "<i8"),
         ("since", "<i8"),
-        ("replicas", "<f8"),
-        ("tokens_per_s", "<f8"),
-        ("queue", "<f8"),
-        ("ttft_p50_ms", "<f8"),
-        ("ttft_p99_ms", "<f8"),
+        *[(name, "<f8") for name in SERVING_FLOATS],
         *[(name, "<i4") for name in SERVING_TEXTS],
     ]
 )
+_demand, _demand_order = Writer(DEMAND), Fields(DEMAND, "applied")
+_demand_said = Fields(DEMAND, "start", "end", *DEMAND_FLOATS, *DEMAND_TEXTS)
+_demanded = attrgetter("start", "end", *DEMAND_FLOATS)
+_serving, _serving_order = Writer(SERVING), Fields(SERVING, "applied")
+_serving_said = Fields(SERVING, "since", *SERVING_FLOATS, *SERVING_TEXTS)
 
 
 def tables() -> Tables:
@@ -44,51 +57,45 @@ def tables() -> Tables:
     return {"demand": Table("demand", DEMAND, DEMAND_TEXTS), "serving": Table("serving", SERVING, SERVING_TEXTS)}
 
 
-def fold_demand(tables: Tables, events: list[Any], t: Int1) -> Byte1:
+def fold_demand(tables: Tables, events: list[Any], t: Int1) -> Outcomes:
     """Fold demand: one row per service, origin and start of the interval."""
-    table, seq = tables["demand"], sequence(events)
-    rows, outcome, accepted = identify(table, [f"{e.service}@{e.origin}|{e.start}" for e in events], seq, t)
-    inside = np.flatnonzero(accepted)
-    some = [events[i] for i in inside]
-    codes = {name: intern(table, name, [getattr(e, name) for e in some]) for name in ("service", "origin", "model")}
-    codes["compatible"] = intern(table, "compatible", [canonical(e.compatible) for e in some])
-    at, to = newest_to_write(table, inside, rows, {"applied": seq + 1})
-    kept = np.searchsorted(inside, at)
-    for name, code in codes.items():
-        table.rows[name][to] = code[kept]
-    write(table, to, [events[i] for i in at], {"start": "<i8", "end": "<i8"} | dict.fromkeys(DEMAND_FLOATS, "<f8"))
-    return outcome
+    table = tables["demand"]
+    names = [f"{e.service}@{e.origin}|{e.start}" for e in events]
+    outcomes, events, rows = identify(table, _demand, names, events, t)
+    texts = {name: [getattr(e, name) for e in events] for name in DEMAND_TEXTS[:3]}
+    codes = intern(table, **texts, compatible=[canonical(e.compatible) for e in events])
+    at, to = newest_to_write(table, _demand_order, rows, marks(events))
+    _demand_said.write(table, to, ((*_demanded(events[i]), *[code[i] for code in codes]) for i in at))
+    return outcomes
 
 
-def fold_serving(tables: Tables, events: list[Any], t: Int1) -> Byte1:
+def fold_serving(tables: Tables, events: list[Any], t: Int1) -> Outcomes:
     """Fold what clusters serve: one row per cluster, pool, service and origin."""
-    table, seq = tables["serving"], sequence(events)
+    table = tables["serving"]
     names = [f"{e.cluster_id}|{e.pool_id}|{e.service}|{e.origin}" for e in events]
-    rows, outcome, accepted = identify(table, names, seq, t)
-    inside = np.flatnonzero(accepted)
-    some = [events[i] for i in inside]
-    codes = {name: intern(table, name, [getattr(e, name) for e in some]) for name in SERVING_TEXTS}
-    at, to = newest_to_write(table, inside, rows, {"applied": seq + 1})
-    kept = np.searchsorted(inside, at)
-    chosen = [events[i] for i in at]
-    for name, code in codes.items():
-        table.rows[name][to] = code[kept]
-    table.rows["since"][to] = t[at]
-    write(table, to, chosen, {"replicas": "<f8", "tokens_per_s": "<f8", "queue": "<f8"})
-    for name, of in (("ttft_p50_ms", "p50"), ("ttft_p99_ms", "p99")):
-        values = [np.nan if e.ttft_ms is None else getattr(e.ttft_ms, of) for e in chosen]
-        table.rows[name][to] = [np.nan if value is None else value for value in values]
-    return outcome
+    outcomes, events, rows = identify(table, _serving, names, events, t)
+    codes = intern(table, **{name: [getattr(e, name) for e in events] for name in SERVING_TEXTS})
+    at, to = newest_to_write(table, _serving_order, rows, marks(events))
+    _serving_said.write(table, to, ((*_served(events[i]), *[code[i] for code in codes]) for i in at))
+    return outcomes
+
+
+def _served(event: ev.ServiceServing) -> tuple[float | None, ...]:
+    ttft = (None, None) if event.ttft_ms is None else (event.ttft_ms.p50, event.ttft_ms.p99)
+    return event.t, event.replicas, event.tokens_per_s, event.queue, *ttft
 
 
 def expired(tables: Tables, before: int) -> None:
     """Free demand of intervals that ended, and servings of nothing, that are old enough."""
-    demand, serving = tables["demand"], tables["serving"]
-    live = demand.live()
-    over = (live["applied"] > 0) & (np.maximum(live["end"], live["last_t"]) <= before)
-    demand.release(np.flatnonzero(over))
-    idle = serving.live()
-    serving.release(np.flatnonzero((idle["applied"] > 0) & (idle["tokens_per_s"] == 0) & (idle["last_t"] <= before)))
+    free_ended(tables["demand"], before)
+    serving = tables["serving"]
+    if before < serving.due:
+        return
+    live = serving.live()
+    idle = (live["applied"] > 0) & (live["tokens_per_s"] == 0)
+    over = idle & (live["last_t"] <= before)
+    serving.due = int(live["last_t"][idle & ~over].min(initial=NEVER_DUE))
+    serving.release(np.flatnonzero(over))
 
 
 FOLDS = {"demand": fold_demand, "serving": fold_serving}

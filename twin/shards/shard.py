@@ -5,26 +5,26 @@ before anything behind it is folded. State depends on the log alone, never on wh
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from operator import attrgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from twin.arrays import Byte1, Int1
 from twin.columns import BAD, NOT_FOLDED, Columns, DeadLetter, Decoder
 from twin.shards import control, inventory, network, power, services, tasks, telemetry
-from twin.shards.fold import Fold, Tables
+from twin.shards.fold import Fold, Outcomes, Tables
 from twin.shards.order import Outcome
-from twin.shards.table import TableDelta
+from twin.shards.table import Table, TableDelta
 from twin.window import NEVER, WindowClock
 
 SCHEMA = 1
 RETAIN_MS = 24 * 3_600_000
 BASE_EVERY = 64
-"""Every so many cuts one is a full base."""
+"""How often a store that keeps cuts wants a base."""
 
 _MODULES: dict[str, ModuleType] = {
     "inventory": inventory,
@@ -36,7 +36,7 @@ _MODULES: dict[str, ModuleType] = {
     "control": control,
 }
 _REASONS = {int(Outcome.TOO_OLD): "seq.too_old", tasks.ATTEMPT_TOO_OLD: "attempt.too_old"}
-_COUNTED = {int(Outcome.NEW): "folded", int(Outcome.OLDER): "older", int(Outcome.REPEAT): "repeats"}
+_END_OF_TIME = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,20 @@ def empty_tables(topic: str) -> Tables:
 
 
 class Shard:
-    """State of one (topic, partition)."""
+    """State of one (topic, partition).
 
-    def __init__(self, topic: str, partition: int, *, retain_ms: int = RETAIN_MS) -> None:
+    The first cut is a base, and then each ``base_every``-th where that is given: who follows from the start needs no more.
+    """
+
+    def __init__(
+        self, topic: str, partition: int, *, retain_ms: int = RETAIN_MS, base_every: int | None = None
+    ) -> None:
         self.topic = topic
         self.partition = partition
         self.tables = empty_tables(topic)
         self.clock = WindowClock()
         self.counts: Counter[str] = Counter()
-        self._retain_ms = retain_ms
+        self._retain_ms, self._base_every = retain_ms, base_every
         self._sums: Counter[str] = Counter()
         self._serial = 0
         folds: dict[str, Fold] = _MODULES[topic].FOLDS
@@ -93,7 +98,9 @@ class Shard:
     def feed(self, columns: Columns, position: int = 0) -> Fed:
         """Fold ``columns`` from ``position`` up to the clock that closes a window, or to the end."""
         fed = Fed(position)
-        for at in columns.clocks[np.searchsorted(columns.clocks, position) :].tolist():
+        clocks = columns.clocks
+        for k in range(int(clocks.searchsorted(position)), len(clocks)):
+            at = int(clocks[k])
             self._segment(columns, fed, at)
             fed.position = at + 1
             self._count("clocks", 1)
@@ -112,72 +119,103 @@ class Shard:
         start, letters = fed.position, len(fed.dead)
         if start == end:
             return
-        group = columns.group[start:end]
-        if columns.bad:
-            for i in (np.flatnonzero(group == BAD) + start).tolist():
+        sift = self._sift_few if end - start <= Table.FEW else self._sift
+        folded, codes = sift(columns, fed, end)
+        for fold, at in self._turns(columns.events, folded, codes):
+            if len(at) == end - start:
+                events, t = columns.events[start:end], columns.t[start:end]
+            else:
+                events, t = [columns.events[i] for i in at], columns.t[at]
+            self._tally(columns, fed, at, self._folds[fold](self.tables, events, t))
+        if len(fed.dead) > letters + 1:
+            fed.dead[letters:] = sorted(fed.dead[letters:], key=attrgetter("offset"))
+
+    def _sift_few(self, columns: Columns, fed: Fed, end: int) -> tuple[list[int], list[int]]:
+        """Refuse what is bad or out of time; positions and folds of the others. One by one."""
+        start = fed.position
+        after, until = self._time_limits()
+        folded, codes = [], []
+        for i, code, t in zip(
+            range(start, end), columns.group[start:end].tolist(), columns.t[start:end].tolist(), strict=True
+        ):
+            if code == BAD:
                 self._refuse(columns, fed, i, *columns.bad[i])
-        group = self._refuse_times(columns, fed, start, group)
-        for fold, inside in self._turns(columns.events, start, group):
-            whole, at = len(inside) == end - start, inside + start
-            events = columns.events[start:end] if whole else [columns.events[i] for i in at.tolist()]
-            self._tally(columns, fed, at, self._folds[fold](self.tables, events, columns.t[at]))
-        not_folded = int(np.count_nonzero(group == NOT_FOLDED))
+            elif not after < t <= until:
+                self._refuse_time(columns, fed, i, t)
+            elif code == NOT_FOLDED:
+                self._count("not_folded", 1)
+            else:
+                folded.append(i)
+                codes.append(code)
+        return folded, codes
+
+    def _sift(self, columns: Columns, fed: Fed, end: int) -> tuple[list[int], list[int]]:
+        """``_sift_few`` in columns."""
+        start = fed.position
+        group, t = columns.group[start:end], columns.t[start:end]
+        after, until = self._time_limits()
+        bad = group == BAD
+        out_of_time = ((t <= after) | (t > until)) & ~bad
+        for i in (np.flatnonzero(bad) + start).tolist():
+            self._refuse(columns, fed, i, *columns.bad[i])
+        for i in (np.flatnonzero(out_of_time) + start).tolist():
+            self._refuse_time(columns, fed, i, int(columns.t[i]))
+        in_time = ~(bad | out_of_time)
+        not_folded = int(np.count_nonzero(in_time & (group == NOT_FOLDED)))
         if not_folded:
             self._count("not_folded", not_folded)
-        fed.dead[letters:] = sorted(fed.dead[letters:], key=attrgetter("offset"))
+        at = np.flatnonzero(in_time & (group != NOT_FOLDED))
+        return (at + start).tolist(), group[at].tolist()
 
-    def _turns(self, events: list[Any], start: int, group: Byte1) -> Iterator[tuple[int, Int1]]:
-        """(fold, positions in the segment): which fold takes which events.
+    def _turns(self, events: list[Any], folded: list[int], codes: list[int]) -> list[tuple[int, list[int]]]:
+        """(fold, positions): which fold takes which events.
 
         New rows are numbered in log order. Where two folds share tables, either the rows are assigned before (tasks: a
         new id is always accepted), or the folds take turns as in the log (telemetry: only accepted events name pools).
         """
-        folded = np.flatnonzero(group < len(self._folds))
-        fold = group[folded]
-        if len(folded) and (fold != fold[0]).any():
-            if self.topic == "telemetry":
-                turns = np.flatnonzero(fold[1:] != fold[:-1]) + 1
-                yield from ((int(group[at[0]]), at) for at in np.split(folded, turns))
-                return
-            if self.topic == "tasks":
-                self.tables["tasks"].assign([events[i].task_id for i in (folded + start).tolist()])
-        for code in range(len(self._folds)):
-            at = folded[fold == code]
-            if len(at):
-                yield code, at
-
-    def _refuse_times(self, columns: Columns, fed: Fed, start: int, group: Byte1) -> Byte1:
-        """Dead-letter what is too far ahead of the clock, and tasks that are too old; their group becomes BAD."""
-        if self.clock.time == NEVER:
-            return group
-        t = columns.t[start : start + len(group)]
-        ahead, past = self.clock.time + self.clock.max_ahead_ms, self.clock.time - self._retain_ms
-        wrong = t > ahead
+        if not folded:
+            return []
+        if codes.count(codes[0]) == len(codes):
+            return [(codes[0], folded)]
+        if self.topic == "telemetry":
+            turns = groupby(zip(codes, folded, strict=True), key=itemgetter(0))
+            return [(code, [i for _, i in turn]) for code, turn in turns]
         if self.topic == "tasks":
-            wrong |= t <= past
-        if not wrong.any():
-            return group
-        wrong &= group != BAD
-        for i in np.flatnonzero(wrong).tolist():
-            event_t = int(t[i])
-            if event_t > ahead:
-                detail = f"t {event_t} is more than {self.clock.max_ahead_ms} ms ahead of the clock {self.clock.time}"
-                self._refuse(columns, fed, start + i, "time.future", detail)
-            else:
-                detail = f"t {event_t} is {self._retain_ms} ms or more behind the clock {self.clock.time}"
-                self._refuse(columns, fed, start + i, "time.past", detail)
-        return np.where(wrong, np.uint8(BAD), group)
+            self.tables["tasks"].assign([events[i].task_id for i in folded])
+        parts: dict[int, list[int]] = {fold: [] for fold in sorted(set(codes))}
+        for code, i in zip(codes, folded, strict=True):
+            parts[code].append(i)
+        return list(parts.items())
 
-    def _tally(self, columns: Columns, fed: Fed, at: Int1, outcome: Byte1) -> None:
-        if not outcome.any():
-            self._count("folded", len(at))
+    def _time_limits(self) -> tuple[int, int]:
+        """An event must be after the first and not after the second, ms."""
+        if self.clock.time == NEVER:
+            return NEVER, _END_OF_TIME
+        after = self.clock.time - self._retain_ms if self.topic == "tasks" else NEVER
+        return after, self.clock.time + self.clock.max_ahead_ms
+
+    def _refuse_time(self, columns: Columns, fed: Fed, i: int, t: int) -> None:
+        clock = self.clock
+        if t > clock.time + clock.max_ahead_ms:
+            detail = f"t {t} is more than {clock.max_ahead_ms} ms ahead of the clock {clock.time}"
+            self._refuse(columns, fed, i, "time.future", detail)
+        else:
+            detail = f"t {t} is {self._retain_ms} ms or more behind the clock {clock.time}"
+            self._refuse(columns, fed, i, "time.past", detail)
+
+    def _tally(self, columns: Columns, fed: Fed, at: list[int], outcomes: Outcomes) -> None:
+        new = outcomes.count(Outcome.NEW)
+        if new:
+            self._count("folded", new)
+        if new == len(outcomes):
             return
-        for code, n in enumerate(np.bincount(outcome).tolist()):
-            if n and code in _COUNTED:
-                self._count(_COUNTED[code], n)
-        for i in np.flatnonzero(outcome > Outcome.REPEAT).tolist():
-            event = columns.events[int(at[i])]
-            self._refuse(columns, fed, int(at[i]), _REASONS[int(outcome[i])], f"seq {event.seq}")
+        for known, name in ((Outcome.OLDER, "older"), (Outcome.REPEAT, "repeats")):
+            n = outcomes.count(known)
+            if n:
+                self._count(name, n)
+        for i, outcome in zip(at, outcomes, strict=True):
+            if outcome > Outcome.REPEAT:
+                self._refuse(columns, fed, i, _REASONS[outcome], f"seq {columns.events[i].seq}")
 
     def _refuse(self, columns: Columns, fed: Fed, i: int, reason: str, detail: str) -> None:
         records = columns.records
@@ -195,7 +233,7 @@ class Shard:
 
     def _cut(self, ends: list[int], position: int) -> Cut:
         self._expire(self.tables, self.clock.time - self._retain_ms)
-        base = self._serial % BASE_EVERY == 0
+        base = self._serial % self._base_every == 0 if self._base_every else self._serial == 0
         sums, self._sums = dict(self._sums), Counter()
         cut = Cut(
             topic=self.topic,

@@ -1,20 +1,26 @@
 """A named table of a shard: packed rows, the ids of the rows, the dictionaries of its text columns, and what changed."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from struct import Struct
+from typing import Any
 
 import numpy as np
 
-from twin.arrays import AnyArray, Bool1, Int1, Rows
+from twin.arrays import Bool1, Int1, Rows
 from twin.ids import Ids, Texts
 
 _FIRST_ROWS = 64
+_STRUCT_CODES = {"<i8": "q", "<u8": "Q", "<i4": "i", "<f8": "d"}
+NEVER_DUE = 2**63 - 1
+NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class TableDelta:
     """The rows of a table that changed since the cut before, or all of them.
 
-    ``index`` is (n,) ascending, ``rows`` (n,) of the table's dtype; ``ids`` the assignments and releases in log order;
+    ``index`` is (n,) ascending, ``rows`` (n,) the packed rows as opaque bytes; ``ids`` the assignments and releases in log order;
     ``texts`` the new texts of each dictionary; the hashes are the running ones after the change.
     """
 
@@ -26,38 +32,69 @@ class TableDelta:
     texts_sha: dict[str, bytes]
     count: int
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing changed."""
+        return not len(self.index) and not self.ids and not self.texts
+
 
 class Table:
-    """Rows of one dtype, one per entity. An untouched or freed row is all zero bytes."""
+    """Rows of one dtype, one per entity. An untouched or freed row is all zero bytes.
+
+    ``due`` is a time before which no row can end: whoever frees rows need not look earlier.
+    """
+
+    FEW = 32
+    """So many events are folded one by one, more in columns: NumPy costs by the call, Python by the event."""
 
     def __init__(self, name: str, dtype: np.dtype[np.void], texts: tuple[str, ...] = ()) -> None:
         self.name = name
-        self.rows: Rows = np.zeros(_FIRST_ROWS, dtype)
         self.ids = Ids()
         self.texts = {column: Texts() for column in texts}
-        self._dirty: Bool1 = np.zeros(_FIRST_ROWS, bool)
+        self.due = NEVER_DUE
+        self._offsets = {column: field[1] for column, field in (dtype.fields or {}).items()}
         self._any_dirty = False
+        self._nothing: TableDelta | None = None
+        self._hold(np.zeros(_FIRST_ROWS, dtype), np.zeros(_FIRST_ROWS, bool))
+
+    def _hold(self, rows: Rows, dirty: Bool1) -> None:
+        self.rows, self._dirty = rows, dirty
+        self.width = rows.dtype.itemsize
+        # NumPy moves opaque rows by memcpy, structured ones column by column, at up to a hundred times the cost
+        self._packed: Rows = rows.view(f"V{self.width}")
+        self.memory = rows.view(np.uint8).data
+        self._marks = dirty.view(np.uint8).data
 
     @property
     def count(self) -> int:
         """Rows in use or freed: all rows from here on were never used."""
         return len(self.ids.names)
 
-    def assign(self, names: list[str]) -> Int1:
-        """The row of each name; makes room for new ones. Shape (len(names),)."""
+    def offset_of(self, column: str) -> int:
+        """The byte of a row where ``column`` begins."""
+        return self._offsets[column]
+
+    def assign(self, names: list[str]) -> list[int]:
+        """The row of each name; makes room for new ones."""
         rows = self.ids.rows(names)
-        self._grow(self.count)
+        if len(self.ids.names) > len(self.rows):
+            self._grow(len(self.ids.names))
         return rows
 
-    def touch(self, rows: AnyArray | int) -> None:
+    def touch(self, rows: Int1) -> None:
         """Note that ``rows`` changed since the last cut."""
         self._dirty[rows] = True
+        self._any_dirty = True
+
+    def touch_one(self, row: int) -> None:
+        """Note that ``row`` changed since the last cut."""
+        self._marks[row] = 1
         self._any_dirty = True
 
     def release(self, rows: Int1) -> None:
         """Zero and free ``rows``."""
         if len(rows):
-            self.rows[rows] = np.zeros((), self.rows.dtype)
+            self._packed[rows] = np.void(self.width)
             self.touch(rows)
             self.ids.release(rows.tolist())
 
@@ -67,51 +104,83 @@ class Table:
 
     def _grow(self, need: int) -> None:
         size = len(self.rows)
-        if need <= size:
-            return
         bigger = max(need, 2 * size)
-        rows = np.zeros(bigger, self.rows.dtype)
-        rows[:size] = self.rows
-        dirty = np.zeros(bigger, bool)
+        rows, dirty = np.zeros(bigger, self.rows.dtype), np.zeros(bigger, bool)
         dirty[:size] = self._dirty
-        self.rows, self._dirty = rows, dirty
+        old = self._packed
+        self._hold(rows, dirty)
+        self._packed[:size] = old
 
     def delta(self, *, whole: bool) -> TableDelta:
         """What changed since the last call (everything if ``whole``)."""
+        # texts come with rows, so without changed rows there are no new ones
+        if not whole and not self._any_dirty and not self.ids.changes and self._nothing is not None:
+            return self._nothing
+        changes, count = self.ids.take_changes(), self.count
+        index = np.arange(count, dtype=np.int64) if whole else self._dirty[:count].nonzero()[0]
+        texts = {column: texts.take_new() for column, texts in self.texts.items() if texts.has_new}
         if whole:
-            index = np.arange(self.count, dtype=np.int64)
-            self.ids.take_changes()
-            ids = self.ids.assignments()
-        else:
-            index = np.flatnonzero(self._dirty[: self.count]) if self._any_dirty else np.zeros(0, np.int64)
-            ids = self.ids.take_changes()
-        new_texts = {column: texts.take_new() for column, texts in self.texts.items()}
-        if whole:
-            new_texts = {column: texts.names[1:] for column, texts in self.texts.items()}
-        if self._any_dirty:
-            self._dirty[: self.count] = False
-            self._any_dirty = False
-        return TableDelta(
-            index=index,
-            rows=self.rows[index],
-            ids=ids,
-            ids_sha=self.ids.sha,
-            texts={column: new for column, new in new_texts.items() if new},
-            texts_sha={column: texts.sha for column, texts in self.texts.items()},
-            count=self.count,
-        )
+            changes = self.ids.assignments()
+            texts = {column: texts.names[1:] for column, texts in self.texts.items() if len(texts.names) > 1}
+        shas = {column: texts.sha for column, texts in self.texts.items()}
+        self._dirty[index] = False
+        self._any_dirty = False
+        self._nothing = TableDelta(index[:0], self._packed[:0], [], self.ids.sha, {}, shas, count)
+        return TableDelta(index, self._packed[index], changes, self.ids.sha, texts, shas, count)
 
     def apply(self, delta: TableDelta, *, whole: bool) -> None:
         """Follow another table by its delta."""
         if whole:
-            self.rows = np.zeros(_FIRST_ROWS, self.rows.dtype)
-            self._dirty = np.zeros(_FIRST_ROWS, bool)
+            self._hold(np.zeros(_FIRST_ROWS, self.rows.dtype), np.zeros(_FIRST_ROWS, bool))
             self.ids = Ids()
             self.texts = {column: Texts() for column in self.texts}
+        self.due = 0
         self.ids.apply(delta.ids, delta.ids_sha)
         while len(self.ids.names) < delta.count:
             self.ids.names.append(None)
-        self._grow(delta.count)
-        self.rows[delta.index] = delta.rows
-        for column, texts in self.texts.items():
-            texts.apply(delta.texts.get(column, ()), delta.texts_sha[column])
+        if delta.count > len(self.rows):
+            self._grow(delta.count)
+        self._packed[delta.index] = delta.rows
+        for column, sha in delta.texts_sha.items():
+            self.texts[column].apply(delta.texts.get(column, ()), sha)
+
+
+class Fields:
+    """Neighbouring columns of a row, read and written as one tuple: one call where NumPy needs one for each column."""
+
+    def __init__(self, dtype: np.dtype[np.void], *names: str) -> None:
+        fields: Any = dtype.fields
+        self.names = names
+        self._offset = at = fields[names[0]][1]
+        codes = "<"
+        for name in names:
+            column, offset = fields[name][:2]
+            if offset != at:
+                raise ValueError(f"column {name!r} does not follow its neighbour")
+            codes += _STRUCT_CODES[column.str]
+            at += column.itemsize
+        self._struct = Struct(codes)
+        self._dtype = np.dtype([(name, fields[name][0]) for name in names])
+        self._packed = np.dtype(f"V{self._dtype.itemsize}")
+        self._part_of_row = np.dtype(
+            {"names": ["part"], "formats": [self._packed], "offsets": [self._offset], "itemsize": dtype.itemsize}
+        )
+
+    def get(self, table: Table, row: int, inside: int = 0) -> tuple[Any, ...]:
+        """The columns of ``row``; ``inside`` is the byte of the row where the dtype begins, if it is nested in it."""
+        return self._struct.unpack_from(table.memory, row * table.width + self._offset + inside)
+
+    def put(self, table: Table, row: int, *values: float, inside: int = 0) -> None:
+        """Write the columns of ``row``."""
+        self._struct.pack_into(table.memory, row * table.width + self._offset + inside, *values)
+
+    def write(self, table: Table, rows: list[int], values: Iterable[tuple[float | None, ...]]) -> None:
+        """Write to each of ``rows`` its tuple of ``values``, (n,) both; a float None becomes NaN."""
+        if len(rows) > table.FEW:
+            # NumPy takes one tuple after the other: none is kept, so nothing wakes the garbage collector
+            part = np.fromiter(values, self._dtype, len(rows)).view(self._packed)
+            table.rows.view(self._part_of_row)["part"][rows] = part
+            return
+        for row, given in zip(rows, values, strict=True):
+            known = [NAN if value is None else value for value in given] if None in given else given
+            self._struct.pack_into(table.memory, row * table.width + self._offset, *known)

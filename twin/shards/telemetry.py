@@ -1,15 +1,18 @@
 """What clusters say of themselves: the operator's state, and the meters."""
 
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from twin.arrays import Byte1, Int1
-from twin.shards.fold import Tables, column, identify, newest_to_write, sequence, write
-from twin.shards.table import Table
+from twin import events as ev
+from twin.arrays import Int1
+from twin.shards.fold import Outcomes, Tables, Writer, hear, identify, marks, newest_to_write
+from twin.shards.table import Fields, Table
 
 STATES = ("up", "degraded", "draining", "down")
 ORIGINS = ("measured", "forecast", "estimated")
+METERS = ("it_kw", "facility_kw", "queue_tasks", "inlet_c")
 
 CLUSTERS = np.dtype(
     [
@@ -22,15 +25,12 @@ CLUSTERS = np.dtype(
         ("cap_kw", "<f8"),
         ("meter_high", "<i8"),
         ("meter_seen", "<u8"),
+        ("readings", "<i8"),  # readings that counted, since the row began
+        ("it_w_sum", "<i8"),  # sum of their IT power in whole W: two cuts apart give the window's mean
         ("meter_seq", "<i8"),
         ("meter_at", "<i8"),
         ("meter_origin", "<i8"),
-        ("readings", "<i8"),  # readings that counted, since the row began
-        ("it_w_sum", "<i8"),  # sum of their IT power in whole W: two cuts apart give the window's mean
-        ("it_kw", "<f8"),
-        ("facility_kw", "<f8"),
-        ("queue_tasks", "<f8"),
-        ("inlet_c", "<f8"),
+        *[(name, "<f8") for name in METERS],
     ]
 )
 POOLS = np.dtype(
@@ -44,6 +44,17 @@ POOLS = np.dtype(
         ("stranded", "<f8"),
     ]
 )
+_state, _state_order = Writer(CLUSTERS, "state_high", "state_seen"), Fields(CLUSTERS, "state_seq")
+_state_said = Fields(CLUSTERS, "state_at", "state", "cap_kw")
+_meter, _meter_order = Writer(CLUSTERS, "meter_high", "meter_seen"), Fields(CLUSTERS, "meter_seq")
+_meter_sums, _meter_said = (
+    Fields(CLUSTERS, "readings", "it_w_sum"),
+    Fields(CLUSTERS, "meter_at", "meter_origin", *METERS),
+)
+_pool_last_t = Fields(POOLS, "last_t")
+_pool_state_order, _pool_state_said = Fields(POOLS, "state_seq"), Fields(POOLS, "healthy")
+_pool_meter_order, _pool_meter_said = Fields(POOLS, "meter_seq"), Fields(POOLS, "allocated", "util", "stranded")
+_use = attrgetter(*_pool_meter_said.names)
 
 
 def tables() -> Tables:
@@ -51,50 +62,60 @@ def tables() -> Tables:
     return {"clusters": Table("clusters", CLUSTERS), "pools": Table("pools", POOLS)}
 
 
-def fold_state(tables: Tables, events: list[Any], t: Int1) -> Byte1:
+def fold_state(tables: Tables, events: list[Any], t: Int1) -> Outcomes:
     """Fold the operators' words on their clusters."""
-    table, seq = tables["clusters"], sequence(events)
-    rows, outcome, accepted = identify(table, [e.cluster_id for e in events], seq, t, "state_high", "state_seen")
-    at, to = newest_to_write(table, np.flatnonzero(accepted), rows, {"state_seq": seq + 1})
-    chosen = [events[i] for i in at]
-    table.rows["state"][to] = [STATES.index(e.state) for e in chosen]
-    table.rows["state_at"][to] = t[at]
-    write(table, to, chosen, {"cap_kw": "<f8"})
-    _pools(tables["pools"], events, accepted, "state_seq", ("healthy",))
-    return outcome
+    table = tables["clusters"]
+    outcomes, events, rows = identify(table, _state, [e.cluster_id for e in events], events, t)
+    at, to = newest_to_write(table, _state_order, rows, marks(events))
+    _state_said.write(table, to, (_state_of(events[i]) for i in at))
+    pools, to = _pools(tables["pools"], events, _pool_state_order)
+    _pool_state_said.write(tables["pools"], to, ((pool.healthy,) for pool in pools))
+    return outcomes
 
 
-def fold_telemetry(tables: Tables, events: list[Any], t: Int1) -> Byte1:
+def _state_of(event: ev.ClusterState) -> tuple[float | None, ...]:
+    return event.t, STATES.index(event.state), event.cap_kw
+
+
+def fold_telemetry(tables: Tables, events: list[Any], t: Int1) -> Outcomes:
     """Fold meter readings: the newest is kept, all that count are summed."""
-    table, seq = tables["clusters"], sequence(events)
-    rows, outcome, accepted = identify(table, [e.cluster_id for e in events], seq, t, "meter_high", "meter_seen")
-    all_in = bool(accepted.all())
-    hit = rows if all_in else rows[accepted]
-    it_w = np.rint(np.array([e.it_kw for e in events]) * 1000).astype(np.int64)
-    np.add.at(table.rows["readings"], hit, 1)
-    np.add.at(table.rows["it_w_sum"], hit, it_w if all_in else it_w[accepted])
-    at, to = newest_to_write(table, np.flatnonzero(accepted), rows, {"meter_seq": seq + 1})
-    chosen = [events[i] for i in at]
-    table.rows["meter_at"][to] = t[at]
-    table.rows["meter_origin"][to] = [ORIGINS.index(e.origin) for e in chosen]
-    write(table, to, chosen, {"it_kw": "<f8", "facility_kw": "<f8", "queue_tasks": "<f8", "inlet_c": "<f8"})
-    _pools(tables["pools"], events, accepted, "meter_seq", ("allocated", "util", "stranded"))
-    return outcome
+    table = tables["clusters"]
+    outcomes, events, rows = identify(table, _meter, [e.cluster_id for e in events], events, t)
+    _sum(table, rows, [round(e.it_kw * 1000) for e in events])
+    at, to = newest_to_write(table, _meter_order, rows, marks(events))
+    _meter_said.write(table, to, (_reading(events[i]) for i in at))
+    pools, to = _pools(tables["pools"], events, _pool_meter_order)
+    _pool_meter_said.write(tables["pools"], to, map(_use, pools))
+    return outcomes
 
 
-def _pools(table: Table, events: list[Any], accepted: Any, key: str, names: tuple[str, ...]) -> None:
-    """Per pool of the accepted events, keep what the newest says."""
-    pairs = [(e, p) for e, ok in zip(events, accepted.tolist(), strict=True) if ok for p in e.pools]
-    if not pairs:
+def _reading(event: ev.ClusterTelemetry) -> tuple[float | None, ...]:
+    origin = ORIGINS.index(event.origin)
+    return event.t, origin, event.it_kw, event.facility_kw, event.queue_tasks, event.inlet_c
+
+
+def _sum(table: Table, rows: list[int], it_w: list[int]) -> None:
+    """Count readings and add up their power."""
+    if len(rows) > table.FEW:
+        np.add.at(table.rows["readings"], rows, 1)
+        np.add.at(table.rows["it_w_sum"], rows, it_w)
         return
-    rows = table.assign([f"{e.cluster_id}|{p.pool_id}" for e, p in pairs])
-    seq = np.array([e.seq + 1 for e, _ in pairs], np.int64)
-    table.touch(rows)
-    np.maximum.at(table.rows["last_t"], rows, np.array([e.t for e, _ in pairs], np.int64))
-    at, to = newest_to_write(table, np.arange(len(pairs)), rows, {key: seq})
-    chosen = [pairs[i][1] for i in at]
-    for name in names:
-        table.rows[name][to] = column(chosen, name)
+    for row, power_w in zip(rows, it_w, strict=True):
+        readings, total_w = _meter_sums.get(table, row)
+        # around the ends as NumPy does, so that absurd readings stop nobody; differences of sums stay right
+        _meter_sums.put(table, row, readings + 1, (total_w + power_w + 2**63) % 2**64 - 2**63)
+
+
+def _pools(table: Table, events: list[Any], order: Fields) -> tuple[list[Any], list[int]]:
+    """What the newest events say of their pools, and the pools' rows."""
+    pools = [pool for event in events if event.pools for pool in event.pools]
+    if not pools:
+        return [], []
+    of = [event for event in events if event.pools for _ in event.pools]
+    rows = table.assign([f"{event.cluster_id}|{pool.pool_id}" for event, pool in zip(of, pools, strict=True)])
+    hear(table, _pool_last_t, rows, [event.t for event in of])
+    at, to = newest_to_write(table, order, rows, marks(of))
+    return [pools[i] for i in at], to
 
 
 def expired(tables: Tables, before: int) -> None:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from tests.oracle.feeding import feed
+import pytest
+
+from tests.oracle.feeding import WAYS, feed, few
 from tests.oracle.logs import HOUR, START, WINDOW, clock, item
 from tests.oracle.read import row
 from tests.oracle.shard import Item
@@ -143,6 +145,18 @@ def test_readings_are_summed_once_each() -> None:
     cells = row(shard.tables["clusters"], 0)
     assert (cells["readings"], cells["it_w_sum"], cells["meter_seq"]) == (3, 4500, 5)
     assert shard.counts == {"folded": 1, "older": 2, "repeats": 2}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_absurd_readings_go_around_the_end_and_stop_nobody(way: int) -> None:
+    shard = Shard("telemetry", 0)
+    absurd = {"type": "cluster.telemetry.v1", "cluster_id": "c", "it_kw": 1e12, "t": START}
+    with few(way):
+        for start in range(0, 10_000, 500):
+            _, dead = feed(shard, [item(absurd | {"seq": seq}) for seq in range(start, start + 500)])
+            assert dead == []
+    cells = row(shard.tables["clusters"], 0)
+    assert (cells["readings"], cells["it_w_sum"]) == (10_000, 10_000 * 10**15 - 2**64)
 
 
 def test_the_newest_word_on_a_target_holds_whatever_its_type() -> None:
