@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench bench-policies lock clean
+.PHONY: help venv demo test test-slow check bench bench-policies lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -30,8 +30,11 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## run the built-in scenario: every policy on the same 24 hours, with a report
 	$(BIN)/cpn demo
 
-test: check ## check, then every test
+test: check ## check, then every test but the slow ones
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-slow: $(STAMP) ## the slow tests: published bills of every place, window and limit
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 check: $(STAMP) ## lint, format, types and import contracts
 	$(BIN)/ruff check .

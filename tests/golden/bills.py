@@ -66,9 +66,6 @@ class Recorder:
         if topic == "tasks":
             self.answers += [msgspec.json.decode(v) for v in records.values if b'"source":"plant"' in v]
 
-    def dead_letters(self) -> list[str]:
-        return [letter.reason for letter in self.dead]
-
     def window(self, window: Window) -> None:
         self.windows += 1
         self.violations += window.record.violations
@@ -80,11 +77,13 @@ class _Sink:
         self.dead = recorder.dead.extend
 
 
-def run(log: Path, policy: str, *, window_ms: int | None = None, until: int = HORIZON) -> tuple[Run, Result, Recorder]:
-    """A closed loop; the ledger's bill is in ``Recorder.booked``."""
+def run(
+    log: Path, policy: str, *, window_ms: int | None = None, until: int = HORIZON, closed: bool = True
+) -> tuple[Run, Result, Recorder]:
+    """Run a log; the ledger's bill is in ``Recorder.booked``."""
     recorder = Recorder()
     sums: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
-    options = Options(route=route, policy=Policy.parse(policy), window_ms=window_ms, until=until)
+    options = Options(route=route, policy=Policy.parse(policy), window_ms=window_ms, until=until, closed=closed)
     live = Run(LogReader(log), options, sink=_Sink(recorder))
     result = live.run(lambda window: _add(sums, window))
     ledger = live.dispatcher.ledger
