@@ -42,7 +42,9 @@ class RunnerUp(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cost_more: float | None = None
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="dispatch.decision.v1"):
+class Decision(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="dispatch.decision.v1"
+):
     """What shall become of a task (``task_id``) or of a service (``service@origin`` in ``task_id``, action ``split``).
 
     ``window`` is the end of the window decided in; ``t`` when it takes effect.

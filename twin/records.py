@@ -36,4 +36,6 @@ class Records:
 
     def record(self, i: int) -> Record:
         """The ``i``-th record whole."""
-        return Record(self.offsets[i], self.times[i], self.keys[i], self.values[i], self.headers[i] if self.headers else ())
+        return Record(
+            self.offsets[i], self.times[i], self.keys[i], self.values[i], self.headers[i] if self.headers else ()
+        )
