@@ -6,7 +6,7 @@ Pure and reproducible to the bit: no BLAS, no libm, stable sorts, ties to the lo
 from twin.dispatch.baselines import baseline
 from twin.dispatch.check import Violation, check, violations
 from twin.dispatch.policy import POLICIES, Policy
-from twin.dispatch.price import price
+from twin.dispatch.price import least_cost
 from twin.view import Decisions, PriceCarry, View
 
 __all__ = ["POLICIES", "Policy", "Violation", "check", "dispatch", "violations"]
@@ -18,5 +18,5 @@ def dispatch(view: View, carry: PriceCarry, policy: Policy, seed: int) -> tuple[
     A function of its arguments alone. ``seed`` only turns ties of rounding.
     """
     if policy.name == "price":
-        return price(view, carry, policy, seed)
+        return least_cost(view, carry, policy, seed)
     return baseline(view, carry, policy)

@@ -12,7 +12,8 @@ def lost_work(view: View, tasks: Int1) -> Float1:
     Without a checkpoint interval a movable task loses nothing.
     """
     t, rates = view.tasks, view.rates
-    hours = np.nan_to_num(t.checkpoint_s[tasks], nan=0.0) / 2.0 / 3600.0
+    interval_s = t.checkpoint_s[tasks]
+    hours = np.where(np.isnan(interval_s), 0.0, interval_s) / 2.0 / 3600.0
     request = t.request[tasks]
     per_h = (
         request[:, ACCELERATORS] * rates.penalty_per_accelerator_h + request[:, CPU_CORES] * rates.penalty_per_core_h

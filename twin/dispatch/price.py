@@ -26,7 +26,7 @@ HOT, WARM, COLD = 1.0, 0.05, 0.003
 PATIENCE = 3
 
 
-def price(view: View, carry: PriceCarry, policy: Policy, seed: int) -> tuple[Decisions, PriceCarry]:
+def least_cost(view: View, carry: PriceCarry, policy: Policy, seed: int) -> tuple[Decisions, PriceCarry]:
     """Decide ``view`` by cost and scarcity prices."""
     carbon, headroom = policy.number("carbon"), policy.number("headroom")
     everywhere = np.ones(len(view.pools.cluster), np.bool_)

@@ -23,9 +23,14 @@ def unmet(d: Demand, room: Room, tokens_per_s: Float1) -> Float1:
     """Return how much of ``tokens_per_s`` (D,) would find no place in ``room``, which stays as it is, (D,)."""
     if not (tokens_per_s > TINY).any():
         return np.zeros(len(tokens_per_s))
-    trial = Split(replace(d, tokens_per_s=tokens_per_s), room.copy())
-    trial.cheapest(per_token(d, d.cost))
-    return trial.left
+    more = replace(d, tokens_per_s=tokens_per_s)
+    quick = Split(more, room.copy())
+    quick.in_order(d.rtt_ms)  # far pools are the common ones: leave them to who has no other
+    if not (quick.left > TINY).any():
+        return quick.left
+    careful = Split(more, room.copy())
+    careful.cheapest(per_token(d, d.cost))
+    return careful.left
 
 
 def reserve(d: Demand, room: Room, tokens_per_s: Float1, cost: Float2) -> Float1:

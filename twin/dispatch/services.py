@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin.arrays import Bool1, Bool2, Float1, Float2
+from twin.arrays import Bool1, Bool2, Float1, Float2, Int1
 from twin.dispatch.costs import energy_price
 from twin.dispatch.room import Room
 from twin.view import View
@@ -100,13 +100,31 @@ class Split:
             return
         known = np.abs(open_cost[self._d.ok])
         dear = 2.0 * float(known.max(initial=0.0)) + 1.0  # to be left out counts more than any place
-        for _ in range(2 * sum(open_cost.shape)):
-            k, p = self._most_regret(open_cost, dear)
-            if k < 0:
-                break
-            self.give(k, p, float(self.left[k]))
-            if self.left[k] > TINY:
-                open_cost[:, p] = np.inf  # full
+        k = np.flatnonzero((self.left > TINY) & self._d.ok.any(axis=1))
+        while len(k):
+            full = self._round(k, open_cost[k], dear)
+            open_cost[:, full] = np.inf
+            k = k[(self.left[k] > TINY) & np.isfinite(open_cost[k]).any(axis=1)]
+
+    def _round(self, k: Int1, cost: Float2, dear: float) -> list[int]:
+        """Serve services ``k`` at their best pool by ``cost`` (their rows), most regret first; return what filled up.
+
+        Regret is what the next best pool costs more per accelerator. Who finds its best pool full waits for the next
+        round.
+        """
+        each = np.arange(len(k))
+        best = cost.argmin(axis=1)
+        least = cost[each, best]
+        cost[each, best] = np.inf
+        regret = (np.minimum(cost.min(axis=1), dear) - least) * self._d.speed[k, best]
+        full: dict[int, None] = {}
+        for j in np.argsort(-regret, kind="stable").tolist():
+            i, p = int(k[j]), int(best[j])
+            if p not in full:
+                self.give(i, p, float(self.left[i]))
+                if self.left[i] > TINY:
+                    full[p] = None
+        return list(full)
 
     def _all_at_best(self, cost: Float2) -> bool:
         """Put every service at its cheapest pool if all of that fits; return whether it did (else nothing changes)."""
@@ -125,20 +143,6 @@ class Split:
         for i, p in zip(k.tolist(), best.tolist(), strict=True):
             self.give(i, p, float(self.left[i]))
         return True
-
-    def _most_regret(self, cost: Float2, dear: float) -> tuple[int, int]:
-        """Return the service that loses most per accelerator without its best pool, and that pool; (-1, -1): none."""
-        k = np.flatnonzero((self.left > TINY) & np.isfinite(cost).any(axis=1))
-        if not len(k):
-            return -1, -1
-        at = cost[k]
-        best = at.argmin(axis=1)
-        each = np.arange(len(k))
-        least = at[each, best]
-        at[each, best] = np.inf
-        regret = (np.minimum(at.min(axis=1), dear) - least) * self._d.speed[k, best]
-        j = int(regret.argmax())
-        return int(k[j]), int(best[j])
 
 
 def per_token(d: Demand, cost: Float1) -> Float2:
