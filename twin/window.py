@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from twin import events as ev
 
 NEVER = -1
+MOST_LISTED = 100_000
+"""A clock that closes more windows names the latest only: a clock far off must not fill the memory."""
 
 
 @dataclass(slots=True)
@@ -43,7 +45,8 @@ class WindowClock:
             return []
         self._open_next()
         following = (end // self.window_ms + 1) * self.window_ms
-        ends = [end, *range(following, self.time - self.lateness_ms + 1, self.window_ms)]
+        later = range(following, self.time - self.lateness_ms + 1, self.window_ms)
+        ends = [end, *later[-MOST_LISTED:]]
         self.closed = ends[-1]
         return ends
 

@@ -235,6 +235,20 @@ def test_a_chunk_is_columns_in_log_order() -> None:
     ]
 
 
+def _at(t: int) -> bytes:
+    return json.dumps({"type": "clock.v1", "seq": 0, "t": t, "window_ms": 5}).encode()
+
+
+@pytest.mark.parametrize(("until", "left"), [(9, 0), (10, 2), (19, 2), (20, 5), (29, 5), (30, 8), (99, 8)])
+def test_a_chunk_up_to_a_time_ends_with_the_last_clock_before_a_later_one(until: int, left: int) -> None:
+    values = [b"{", _at(10), body("telemetry"), _at(20), _at(15), body("telemetry", t=500), _at(30), b"{"]
+    columns = Decoder("telemetry").decode(records([Item(value, None) for value in values]))
+    part = columns.until(until)
+    assert len(part) == len(part.group) == len(part.t) == left
+    assert part.clocks.tolist() == [at for at in (1, 3, 4, 6) if at < left]
+    assert set(part.bad) == {at for at in (0, 7) if at < left}
+
+
 def test_an_empty_chunk_is_empty_columns() -> None:
     columns = Decoder("tasks").decode(Records(0, 0))
     assert len(columns) == len(columns.group) == len(columns.t) == len(columns.clocks) == 0

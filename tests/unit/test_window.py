@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.oracle.clock import OracleClock
 from twin.events import Clock
-from twin.window import NEVER, WindowClock
+from twin.window import MOST_LISTED, NEVER, WindowClock
 
 
 def tick(clock: WindowClock, t: int, window_ms: int = 10, lateness_ms: int = 0) -> list[int]:
@@ -26,6 +26,14 @@ def test_a_clock_that_closes_several_windows_names_them_all() -> None:
     tick(clock, 10)
     assert tick(clock, 45) == [20, 30, 40]
     assert clock.closed == 40
+
+
+def test_a_clock_that_is_far_off_does_not_fill_the_memory() -> None:
+    clock = WindowClock()
+    tick(clock, 10, window_ms=1)
+    ends = tick(clock, 253_402_300_799_999, window_ms=1)
+    assert (ends[0], ends[-1], len(ends)) == (11, 253_402_300_799_999, MOST_LISTED + 1)
+    assert clock.closed == 253_402_300_799_999
 
 
 def test_a_window_closes_when_the_clock_reaches_its_end_plus_lateness() -> None:

@@ -1,4 +1,7 @@
-"""Electricity: prices and carbon intensity as rows of (zone, interval, kind); the greatest revision holds."""
+"""Electricity: prices and carbon intensity as rows of (zone, interval, kind); the greatest revision holds.
+
+``published_at`` is the event time: a price's event time is its publication, and the field of that name is not read.
+"""
 
 from typing import Any
 

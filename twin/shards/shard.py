@@ -1,7 +1,12 @@
 """A shard: the state of one partition, folded from its log and cut at its clocks.
 
 ``feed`` takes a decoded chunk from a position and stops where a clock closes windows, so that the caller gets the cut
-before anything behind it is folded. State depends on the log alone, never on where chunks end.
+before anything behind it is folded. State depends on the log alone, never on where chunks end; a record that does not
+count (refused, or a repeat) leaves no trace in it.
+
+Refused is what does not decode, what lies further ahead of the clock than it allows (``time.future``), a task's event at or
+before clock - retain (``time.past``: the task's row may be gone), and what is too old to be told from a repeat
+(``seq.too_old``, ``attempt.too_old``). Before the first clock no time is refused. Clocks are never refused.
 """
 
 from collections import Counter
@@ -204,17 +209,16 @@ class Shard:
             self._refuse(columns, fed, i, "time.past", detail)
 
     def _tally(self, columns: Columns, fed: Fed, at: list[int], outcomes: Outcomes) -> None:
-        new = outcomes.count(Outcome.NEW)
-        if new:
-            self._count("folded", new)
-        if new == len(outcomes):
-            return
-        for known, name in ((Outcome.OLDER, "older"), (Outcome.REPEAT, "repeats")):
-            n = outcomes.count(known)
+        left = len(outcomes)
+        for outcome, name in _COUNTED.items():
+            n = outcomes.count(outcome)
             if n:
                 self._count(name, n)
+            left -= n
+            if not left:
+                return
         for i, outcome in zip(at, outcomes, strict=True):
-            if outcome > Outcome.REPEAT:
+            if outcome not in _COUNTED:
                 self._refuse(columns, fed, i, _REASONS[outcome], f"seq {columns.events[i].seq}")
 
     def _refuse(self, columns: Columns, fed: Fed, i: int, reason: str, detail: str) -> None:

@@ -1,4 +1,9 @@
-"""What clusters say of themselves: the operator's state, and the meters."""
+"""What clusters say of themselves: the operator's state, and the meters.
+
+The two are roles of their own, each with its identity and its newest word. Sums of readings run on since the row began:
+the sum of a window is the difference of two cuts. A column of a role that has not spoken is zero, not known: its sequence
+number is 0.
+"""
 
 from operator import attrgetter
 from typing import Any
@@ -12,6 +17,7 @@ from twin.shards.table import Fields, Table
 
 STATES = ("up", "degraded", "draining", "down")
 ORIGINS = ("measured", "forecast", "estimated")
+_ORIGIN_CODE = {name: code for code, name in enumerate(ORIGINS)}
 METERS = ("it_kw", "facility_kw", "queue_tasks", "inlet_c")
 
 CLUSTERS = np.dtype(
@@ -81,29 +87,29 @@ def fold_telemetry(tables: Tables, events: list[Any], t: Int1) -> Outcomes:
     """Fold meter readings: the newest is kept, all that count are summed."""
     table = tables["clusters"]
     outcomes, events, rows = identify(table, _meter, [e.cluster_id for e in events], events, t)
-    _sum(table, rows, [round(e.it_kw * 1000) for e in events])
+    _sum(table, rows, [e.it_kw for e in events])
     at, to = newest_to_write(table, _meter_order, rows, marks(events))
-    _meter_said.write(table, to, (_reading(events[i]) for i in at))
+    said = [events[i] for i in at]
+    origins = (_ORIGIN_CODE[e.origin] for e in said)
+    # one attribute of all events after the other: a function called for each event would cost more than all of them
+    meters = ([getattr(e, name) for e in said] for name in METERS)
+    _meter_said.write(table, to, zip((e.t for e in said), origins, *meters, strict=True))
     pools, to = _pools(tables["pools"], events, _pool_meter_order)
     _pool_meter_said.write(tables["pools"], to, map(_use, pools))
     return outcomes
 
 
-def _reading(event: ev.ClusterTelemetry) -> tuple[float | None, ...]:
-    origin = ORIGINS.index(event.origin)
-    return event.t, origin, event.it_kw, event.facility_kw, event.queue_tasks, event.inlet_c
-
-
-def _sum(table: Table, rows: list[int], it_w: list[int]) -> None:
+def _sum(table: Table, rows: list[int], it_kw: list[float]) -> None:
     """Count readings and add up their power."""
     if len(rows) > table.FEW:
-        np.add.at(table.rows["readings"], rows, 1)
-        np.add.at(table.rows["it_w_sum"], rows, it_w)
+        to = np.array(rows, np.int64)
+        np.add.at(table.rows["readings"], to, 1)
+        np.add.at(table.rows["it_w_sum"], to, np.rint(np.array(it_kw) * 1000).astype(np.int64))
         return
-    for row, power_w in zip(rows, it_w, strict=True):
+    for row, power_kw in zip(rows, it_kw, strict=True):
         readings, total_w = _meter_sums.get(table, row)
         # around the ends as NumPy does, so that absurd readings stop nobody; differences of sums stay right
-        _meter_sums.put(table, row, readings + 1, (total_w + power_w + 2**63) % 2**64 - 2**63)
+        _meter_sums.put(table, row, readings + 1, (total_w + round(power_kw * 1000) + 2**63) % 2**64 - 2**63)
 
 
 def _pools(table: Table, events: list[Any], order: Fields) -> tuple[list[Any], list[int]]:
