@@ -31,6 +31,7 @@ class TypeInfo:
 
     @property
     def tag(self) -> str:
+        """The ``type`` of its bodies, version included."""
         return str(self.struct.__struct_config__.tag)
 
     def key(self, event: ev.Event) -> str:
