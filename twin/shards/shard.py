@@ -41,6 +41,7 @@ _MODULES: dict[str, ModuleType] = {
     "control": control,
 }
 _REASONS = {int(Outcome.TOO_OLD): "seq.too_old", tasks.ATTEMPT_TOO_OLD: "attempt.too_old"}
+_COUNTED = {int(Outcome.NEW): "folded", int(Outcome.OLDER): "older", int(Outcome.REPEAT): "repeats"}
 _END_OF_TIME = 2**63 - 1
 
 
