@@ -18,6 +18,7 @@ from twin.dispatch.market import Market, Movers, market, movers
 from twin.dispatch.policy import Policy
 from twin.dispatch.problem import Problem, problem
 from twin.dispatch.relief import asked_to_go, give_back, reserve, unmet
+from twin.dispatch.repack import repack
 from twin.dispatch.room import EPS, Room, room_of
 from twin.dispatch.rounding import Seats, accept, fill_up, improve, planned
 from twin.view import Decisions, PriceCarry, View
@@ -69,8 +70,9 @@ class Assigned:
         return replace(self, optimal=False)
 
     def bound(self, m: Market, room: Room) -> float:
-        """Return a lower bound of the objective of ``m`` in ``room``."""
-        return m.objective(self.seats.array()) if self.optimal else lower_bound(m, room, self.prices)
+        """Return a lower bound of the objective of ``m`` in ``room``; rounding does not lift it above the objective."""
+        objective = m.objective(self.seats.array())
+        return objective if self.optimal else min(objective, lower_bound(m, room, self.prices))
 
 
 def assign(m: Market, room: Room, prices: Prices, policy: Policy, seed: int) -> Assigned:
@@ -95,10 +97,20 @@ def assign(m: Market, room: Room, prices: Prices, policy: Policy, seed: int) -> 
     accept(seats, planned(m, dual.answer(prices, cold), dual.pools, seed), rent)
     fill_up(seats, rent, rent)
     fill_up(seats, rent, np.zeros_like(rent))
-    eject(seats)
-    improve(seats, PATIENCE)
+    _polish(seats)
+    if short:  # with work left out both are packings of whole items, and either may be the better start
+        greedy = Seats(m, greedy.room, order, rent, seated=greedy.pool)
+        _polish(greedy)
     better = m.objective(greedy.array()) < m.objective(seats.array())
     return Assigned(greedy if better else seats, prices, optimal=False)
+
+
+def _polish(seats: Seats) -> None:
+    """Improve a plan by ejections, by packing pools anew where work is left out, and by single moves."""
+    eject(seats)
+    if repack(seats):
+        eject(seats)
+    improve(seats, PATIENCE)
 
 
 def _cheapest(m: Market) -> Int1:

@@ -6,7 +6,6 @@ there is none even so, running tasks at one of the service's pools pay for the p
 the cheaper way out.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -52,28 +51,31 @@ def asked_to_go(view: View, d: Demand, short: Float1, room: Room) -> Float1:
     """Return what running tasks pay for their place, (N,) currency per hour: 0 but for those that are asked to go.
 
     ``short`` (D,) are tokens per second without room. For each service one pool is cleared as far as needed, counting
-    what leaves it already; those go that lose least by it. Together they pay what the service loses.
+    what leaves it already, or where none can be, the first that can be in part; those go that lose least by it. Together
+    they pay what the service loses.
     """
     pays = np.zeros(len(view.tasks.ids))
     if not (short > TINY).any():
         return pays
     spots = _Spots(view, d, room)
     for k in np.flatnonzero(short > TINY).tolist():
-        for p in _nearest(d, k):
-            accelerators = float(short[k] / d.speed[k, p])
-            going = spots.clear(p, accelerators)
+        pools = _nearest(d, k)
+        need = [float(short[k] / d.speed[k, p]) for p in pools]
+        tries = [(p, a, whole) for whole in (True, False) for p, a in zip(pools, need, strict=True)]
+        for p, accelerators, whole in tries:
+            going = spots.clear(p, accelerators, whole=whole)
             if going is not None:
-                loss = accelerators * view.rates.penalty_per_accelerator_h
-                pays[going] += loss / max(len(going), 1)
+                pays[going] += accelerators * view.rates.penalty_per_accelerator_h / max(len(going), 1)
                 break
     return pays
 
 
-def _nearest(d: Demand, k: int) -> Iterator[int]:
-    """Yield the pools of service ``k``, the cheapest per token first."""
+def _nearest(d: Demand, k: int) -> list[int]:
+    """Return the pools of service ``k``, the cheapest per token first."""
     pools = np.flatnonzero(d.ok[k])
-    per_token = d.cost[pools] / d.speed[k, pools]
-    yield from pools[np.argsort(per_token, kind="stable")].tolist()
+    cost = d.cost[pools] / d.speed[k, pools]
+    order: list[int] = pools[np.argsort(cost, kind="stable")].tolist()
+    return order
 
 
 class _Spots:
@@ -107,8 +109,11 @@ class _Spots:
         drawn: Float1 = kw * self._view.tasks.occupancy[task]
         return drawn
 
-    def clear(self, pool: int, accelerators: float) -> Int1 | None:
-        """Return the tasks that have to go for ``accelerators`` at ``pool``; None if all of them would not do."""
+    def clear(self, pool: int, accelerators: float, *, whole: bool) -> Int1 | None:
+        """Return the tasks that have to go for ``accelerators`` at ``pool``; None if that does not help.
+
+        If it has to be ``whole``, all of the accelerators must come free, counting what is free and what leaves already.
+        """
         cluster = int(self._view.pools.cluster[pool])
         lack_acc = accelerators - float(self._acc[pool])
         lack_kw = accelerators * float(self._d.kw[pool]) - float(self._kw[cluster])
@@ -125,7 +130,9 @@ class _Spots:
             going.append(j)
             lack_acc -= float(frees_acc[j])
             lack_kw -= float(frees_kw[j])
-        if lack_acc > EPS or lack_kw > EPS:
+        if whole and (lack_acc > EPS or lack_kw > EPS):
+            return None
+        if not going and not whole:
             return None
         self._asked[going] = True
         self._acc[pool] = max(-lack_acc, 0.0)

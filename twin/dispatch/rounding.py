@@ -5,7 +5,7 @@ as the plan says, up to one (systematic rounding). Prices alone would send all i
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -21,11 +21,19 @@ GOLDEN = 0.6180339887498949
 class Seats:
     """Pools of items while a plan grows and changes, with the room that is left. Plain numbers: steps are single items."""
 
-    def __init__(self, m: Market, room: Room, order: Int2, rent: Float2 | None = None) -> None:
-        """``order`` (G, P) are the pools of each class by cost; ``rent`` (G, P) is what room is worth, None: nothing."""
+    def __init__(
+        self, m: Market, room: Room, order: Int2, rent: Float2 | None = None, *, seated: Sequence[int] = ()
+    ) -> None:
+        """``order`` (G, P) are the pools of each class by cost; ``rent`` (G, P) is what room is worth, None: nothing.
+
+        ``seated`` are pools of items that ``room`` already counts, none: all start at their outside option.
+        """
         self.m, self.room = m, room
-        self.pool: list[int] = [-1] * len(m.task)
+        self.pool: list[int] = list(seated) or [-1] * len(m.task)
         self._at: list[dict[int, None]] = [{} for _ in room.acc]  # items at each pool, in order of arrival
+        for i, p in enumerate(seated):
+            if p >= 0:
+                self._at[p][i] = None
         self._row: list[int] = m.row.tolist()
         self._use: list[list[float]] = m.use.tolist()
         self._share: list[float] = m.occupancy.tolist()
@@ -55,6 +63,10 @@ class Seats:
     def out(self, item: int) -> float:
         """Return the same for the outside option."""
         return self.cost_at(item, -1)
+
+    def use(self, item: int) -> list[float]:
+        """Return the resources that ``item`` takes."""
+        return self._use[item]
 
     def rent(self, item: int, pool: int) -> float:
         """Return what room for ``item`` at ``pool`` is worth."""
