@@ -48,6 +48,7 @@ def run(
     closed: bool = True,
     chunk: int | None = None,
     plant: dict[str, float] | None = None,
+    until: int | None = None,
 ) -> dict[str, Any]:
     """What ``cpn replay`` does, with knobs of the plant; returns the summary."""
     reader = LogReader(log)
@@ -56,8 +57,8 @@ def run(
     meta = reader.meta | {"run": {"answers": True, "policy": chosen.label(), "seed": 0}}
     folder = RunFolder(request, out, dict(reader.manifest.topics), meta)
     source = reader if chunk is None else Chunked(reader, chunk)
-    # clusters that never take a task would keep a closed loop going for days
-    until = reader.meta["end"] + 3_600_000 if closed and plant else None
+    if closed and plant and until is None:
+        until = reader.meta["end"] + 3_600_000  # clusters that never take a task would keep the loop going for days
     options = Options(route=route, policy=chosen, closed=closed, until=until)
     result = Run(source, options, plant=Plant(**(plant or {})), sink=folder).run()
     summary = summarise(result, chosen.label())
