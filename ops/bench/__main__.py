@@ -94,6 +94,11 @@ def fortnight(data: Path, folder: Path) -> list[Figures]:
 # -------------------------------------------------------------------------------------------------------- output
 
 
+def verdict(by_wall: bool, by_cpu: bool) -> str:
+    """What became of a target; where others use the machine too, CPU time alone may keep it."""
+    return "reached" if by_wall else "by CPU time only" if by_cpu else "MISSED"
+
+
 def event_rows(results: list[Figures]) -> str:
     """Logs by speed and by CPU time of an event."""
     stages = ("read", "decode", "fold", "cut", "dispatch", "other")
@@ -112,7 +117,9 @@ def event_rows(results: list[Figures]) -> str:
     rows = []
     for r in results:
         target = r["target_events_per_s"]
-        reached = "–" if target is None else f"{target:,} {'reached' if r['events_per_cpu_s'] >= target else 'MISSED'}"
+        reached = "–"
+        if target is not None:
+            reached = f"{target:,} {verdict(r['events_per_s'] >= target, r['events_per_cpu_s'] >= target)}"
         rows.append(
             [
                 f"{r['kind']} {r['files']}", f"{r['events']:,}", f"{r['bytes_per_record']:.0f}",
@@ -139,7 +146,7 @@ def fortnight_rows(results: list[Figures]) -> str:
     ]
     rows = []
     for r in results:
-        reached = "reached" if r["cpu_s"] < r["target_s"] else "MISSED"
+        reached = verdict(r["wall_s"] < r["target_s"], r["cpu_s"] < r["target_s"])
         rows.append(
             [
                 r["policy"], f"{r['windows']:,}", f"{r['events']:,}", f"{r['wall_s']:.1f}", f"{r['cpu_s']:.1f}",

@@ -65,3 +65,11 @@ def test_the_benchmark_prints_one_json_object(capsys: pytest.CaptureFixture[str]
     assert [(row["kind"], row["files"]) for row in printed["logs"]] == [("flat", "jsonl"), ("flat", "parquet")]
     assert {"read", "decode", "fold", "cut", "dispatch"} <= printed["logs"][0]["cpu_us"].keys()
     assert printed["fortnight"] == []
+
+
+@pytest.mark.parametrize(
+    ("by_wall", "by_cpu", "said"),
+    [(True, True, "reached"), (False, True, "by CPU time only"), (False, False, "MISSED")],
+)
+def test_a_target_that_only_cpu_time_reaches_is_not_called_reached(by_wall: bool, by_cpu: bool, said: str) -> None:
+    assert bench.verdict(by_wall, by_cpu) == said
