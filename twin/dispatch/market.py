@@ -16,6 +16,8 @@ from twin.dispatch.moves import lost_work
 from twin.dispatch.problem import Problem
 from twin.view import ACCELERATORS, CPU_CORES, State, View
 
+OVERDUE = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Market:
@@ -150,13 +152,18 @@ def _least(x: Float1) -> float:
     return float(x.min(initial=np.inf))
 
 
-def market(view: View, prob: Problem, move: Movers | None) -> Market:
-    """Return the market of the tasks of ``prob``, which need a place, and of those that might move."""
+def market(view: View, prob: Problem, move: Movers | None, overdue: Int1) -> Market:
+    """Return the market of the tasks of ``prob``, which need a place, and of those that might move.
+
+    The penalty of the items ``overdue`` of ``prob`` counts ``OVERDUE`` times: they go before what came later.
+    """
     first = np.zeros(prob.costs.kw.shape[0], np.int64)
     first[prob.row] = prob.task  # any member of the class: its request is the same
     cost = np.where(prob.ok, prob.costs.cost, np.inf)
     dearest = np.where(prob.ok, prob.costs.cost, 0.0).max(axis=1, initial=0.0)
-    out = penalty(view, prob.task) + dearest[prob.row]
+    lost = penalty(view, prob.task)
+    lost[overdue] *= OVERDUE
+    out = lost + dearest[prob.row]
     rank = np.empty(len(prob.task), np.int64)
     rank[prob.order] = np.arange(len(prob.task))
     request = view.tasks.request[first]

@@ -47,6 +47,7 @@ POLICIES: Mapping[str, Kind] = MappingProxyType(
                 "hysteresis": Param(0.5, "share by which a saving has to exceed the cost of the move", 0.0, 100.0),
                 "carbon": _CARBON,
                 "headroom": Param(0.3, "share of the demand for services that is kept free for its growth", 0.0, 100.0),
+                "patience_h": Param(2.0, "hours after which room is kept for a task that finds none"),
                 "iterations": Param(100, "price steps in a window without prices to start from", 0, 10_000, whole=True),
                 "warm_iterations": Param(
                     15, "price steps in a window that starts from the last", 0, 10_000, whole=True

@@ -12,12 +12,13 @@ import numpy as np
 from twin.arrays import Float1, Int1
 from twin.dispatch import services
 from twin.dispatch.ascent import Dual, Prices, lower_bound
+from twin.dispatch.costs import MS_PER_H
 from twin.dispatch.ejection import eject
 from twin.dispatch.explain import Plan, decide
-from twin.dispatch.market import Market, Movers, market, movers
+from twin.dispatch.market import Market, Movers, market, movers, penalty
 from twin.dispatch.policy import Policy
 from twin.dispatch.problem import Problem, problem
-from twin.dispatch.relief import asked_to_go, give_back, reserve, unmet
+from twin.dispatch.relief import Relief, give_back, reserve, unmet
 from twin.dispatch.repack import repack
 from twin.dispatch.room import EPS, Room, room_of
 from twin.dispatch.rounding import Seats, accept, fill_up, improve, planned
@@ -37,10 +38,13 @@ def least_cost(view: View, carry: PriceCarry, policy: Policy, seed: int) -> tupl
     split = _split(view, d, prices, room)
     growth = d.tokens_per_s * headroom
     before = unmet(d, room, growth)
-    pays = asked_to_go(view, d, split.left + before, room)
     prob = problem(view, carbon, everywhere)
-    move = movers(view, carbon, policy.number("break_even_h"), policy.number("hysteresis"), pays)
-    m = market(view, prob, move)
+    overdue = _overdue(view, prob, policy.number("patience_h"))
+    relief, open_room = Relief(view, room), room.copy()
+    relief.for_services(d, split.left + before)
+    relief.for_blocked(prob, overdue, penalty(view, prob.task), room)
+    move = movers(view, carbon, policy.number("break_even_h"), policy.number("hysteresis"), relief.pays)
+    m = market(view, prob, move, overdue)
     got = assign(m, room.copy(), prices, policy, seed)
     crowded_out = unmet(d, got.seats.room, growth) - before
     if (crowded_out > services.TINY).any():
@@ -50,8 +54,16 @@ def least_cost(view: View, carry: PriceCarry, policy: Policy, seed: int) -> tupl
         got = assign(m, smaller, got.prices, policy, seed).opened(m, kept, d.kw)
     pool = got.seats.array()
     chosen = _explained(view, prob, move, pool)
-    plan = Plan(chosen[0], chosen[1], split.tokens_per_s, split.left, got.bound(m, room), m.objective(pool))
+    plan = Plan(chosen[0], chosen[1], split.tokens_per_s, split.left, got.bound(m, open_room), m.objective(pool))
     return decide(view, plan, got.seats.room), PriceCarry(got.prices.pool, got.prices.power, carry.cursor)
+
+
+def _overdue(view: View, prob: Problem, patience_h: float) -> Int1:
+    """Return the items that wait for longer than ``patience_h`` since they might have started, in order of precedence."""
+    t, order = view.tasks, np.array(prob.order, np.int64)
+    since = np.maximum(t.submitted_at, t.earliest_start)[prob.task[order]]
+    late = view.effective_at - since > patience_h * MS_PER_H
+    return order[late & ~prob.forced[order]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""Room for services where there is none: running tasks asked to go, and room that new tasks and moves leave alone.
+"""Room where there is none: running tasks asked to go, and room that others leave alone.
 
-A service without room is penalised like an accelerator standing still, and demand climbs within the hour, while a task
-that once runs stays for long. So where tasks would leave no room for some growth of demand, that room is kept; and where
-there is none even so, running tasks at one of the service's pools pay for the place they keep from it, until moving is
-the cheaper way out.
+Two kinds of work cannot wait for room to turn up. A service without room is penalised like an accelerator standing still,
+and its demand climbs within the hour, while a task that once runs stays for long. And a large task finds smaller ones in
+every gap that opens, for ever. So room is kept for some growth of services where tasks would leave none, and for tasks that
+have waited too long; and where there is none even so, running tasks there pay for the place they keep from others, until
+moving is the cheaper way out.
 """
 
 from dataclasses import replace
@@ -13,9 +14,12 @@ import numpy as np
 from twin.arrays import Float1, Float2, Int1
 from twin.dispatch.costs import power_kw
 from twin.dispatch.moves import lost_work
-from twin.dispatch.room import EPS, Room
+from twin.dispatch.problem import Problem
+from twin.dispatch.room import EPS, Room, roomy
 from twin.dispatch.services import TINY, Demand, Split, per_token
-from twin.view import ACCELERATORS, State, View
+from twin.view import State, View
+
+MOST_BLOCKED = 8  # tasks that room is kept for in one window
 
 
 def unmet(d: Demand, room: Room, tokens_per_s: Float1) -> Float1:
@@ -47,94 +51,110 @@ def give_back(room: Room, accelerators: Float1, kw: Float1) -> None:
         room.take(p, (a, 0.0, 0.0), a * float(kw[p]), -1.0)
 
 
-def asked_to_go(view: View, d: Demand, short: Float1, room: Room) -> Float1:
-    """Return what running tasks pay for their place, (N,) currency per hour: 0 but for those that are asked to go.
+class Relief:
+    """Who is asked to go from where, and what they pay for staying.
 
-    ``short`` (D,) are tokens per second without room. For each service one pool is cleared as far as needed, counting
-    what leaves it already, or where none can be, the first that can be in part; those go that lose least by it. Together
-    they pay what the service loses.
+    Attributes:
+        pays: what running tasks pay for their place, (N,) currency per hour: 0 but for those that are asked to go.
     """
-    pays = np.zeros(len(view.tasks.ids))
-    if not (short > TINY).any():
-        return pays
-    spots = _Spots(view, d, room)
-    for k in np.flatnonzero(short > TINY).tolist():
-        pools = _nearest(d, k)
-        need = [float(short[k] / d.speed[k, p]) for p in pools]
-        tries = [(p, a, whole) for whole in (True, False) for p, a in zip(pools, need, strict=True)]
-        for p, accelerators, whole in tries:
-            going = spots.clear(p, accelerators, whole=whole)
-            if going is not None:
-                pays[going] += accelerators * view.rates.penalty_per_accelerator_h / max(len(going), 1)
-                break
-    return pays
 
-
-def _nearest(d: Demand, k: int) -> list[int]:
-    """Return the pools of service ``k``, the cheapest per token first."""
-    pools = np.flatnonzero(d.ok[k])
-    cost = d.cost[pools] / d.speed[k, pools]
-    order: list[int] = pools[np.argsort(cost, kind="stable")].tolist()
-    return order
-
-
-class _Spots:
-    """Where running tasks stand and what they would free."""
-
-    def __init__(self, view: View, d: Demand, room: Room) -> None:
-        self._view, self._d = view, d
-        self._acc = np.maximum(np.array(room.acc), 0.0)
-        self._kw = np.maximum(room.power_kw(), 0.0)
+    def __init__(self, view: View, room: Room) -> None:
+        self._view = view
+        self.pays: Float1 = np.zeros(len(view.tasks.ids))
         t, cluster = view.tasks, view.pools.cluster
+        self._free = np.maximum(room.free(), 0.0)
+        self._kw = np.maximum(room.power_kw(), 0.0)
         leaving = np.flatnonzero((t.state == State.MOVING) & (t.reported >= 0) & (t.reported != t.desired))
         at = t.reported[leaving]
-        self._acc += np.bincount(at, self._use(leaving), len(cluster))
-        self._kw += np.bincount(cluster[at], self._power(leaving, at), len(self._kw))
+        np.add.at(self._free, at, self._use(leaving))
+        np.add.at(self._kw, cluster[at], self._power(leaving, at))
         stays = (t.state == State.RUNNING) & t.movable & (t.reported == t.desired) & (t.desired >= 0)
         self._task = np.flatnonzero(stays)
         self._pool = t.desired[self._task]
-        self._frees_acc = self._use(self._task)
+        self._frees = self._use(self._task)
         self._frees_kw = self._power(self._task, self._pool)
         fee = view.network.fee_per_gb[view.clusters.node[cluster[self._pool]]].mean(axis=1)
         self._loss = lost_work(view, self._task) + (t.state_gb[self._task] + t.data_in_gb[self._task]) * fee
         self._asked = np.zeros(len(self._task), np.bool_)
 
-    def _use(self, task: Int1) -> Float1:
+    def _use(self, task: Int1) -> Float2:
         t = self._view.tasks
-        accelerators: Float1 = t.request[task, ACCELERATORS] * t.occupancy[task]
-        return accelerators
+        use: Float2 = t.request[task] * t.occupancy[task, None]
+        return use
 
     def _power(self, task: Int1, pool: Int1) -> Float1:
         kw = power_kw(self._view, task)[np.arange(len(task)), pool]
         drawn: Float1 = kw * self._view.tasks.occupancy[task]
         return drawn
 
-    def clear(self, pool: int, accelerators: float, *, whole: bool) -> Int1 | None:
-        """Return the tasks that have to go for ``accelerators`` at ``pool``; None if that does not help.
+    def for_services(self, d: Demand, short: Float1) -> None:
+        """Ask tasks to go for services that lack room for ``short`` (D,) tokens per second.
 
-        If it has to be ``whole``, all of the accelerators must come free, counting what is free and what leaves already.
+        For each service one pool is cleared as far as needed, the cheapest where that can be done, else the first that
+        can be in part. Together those who are asked pay what the service loses.
+        """
+        per_h = self._view.rates.penalty_per_accelerator_h
+        for k in np.flatnonzero(short > TINY).tolist():
+            pools = np.flatnonzero(d.ok[k])
+            order = pools[np.argsort(d.cost[pools] / d.speed[k, pools], kind="stable")].tolist()
+            for p, whole in [(p, whole) for whole in (True, False) for p in order]:
+                accelerators = float(short[k] / d.speed[k, p])
+                need = np.array([accelerators, 0.0, 0.0])
+                if self._clear(p, need, accelerators * float(d.kw[p]), accelerators * per_h, whole=whole):
+                    break
+
+    def for_blocked(self, prob: Problem, overdue: Int1, penalty: Float1, room: Room) -> None:
+        """Keep ``room`` for the items ``overdue`` (of ``prob``, in order) that fit nowhere, and ask tasks to go for them.
+
+        Each waits for one pool, where least is lacking; what is free there is kept for it. ``penalty`` (of the items of
+        ``prob``) is what an hour of waiting costs, paid together by those who are asked.
+        """
+        kw = prob.costs.kw[prob.row[overdue]] * prob.occupancy[overdue, None]
+        resources, power = roomy(room, prob.use[overdue], kw)
+        fits = (prob.ok[prob.row[overdue]] & resources & power).any(axis=1)
+        for j in np.flatnonzero(~fits)[:MOST_BLOCKED].tolist():
+            i = int(overdue[j])
+            p = self._nearest(prob.ok[prob.row[i]], prob.use[i], kw[j])
+            if p < 0:
+                continue
+            free, power_kw_left = room.free()[p], room.power[room.cluster[p]]
+            room.take(
+                p, np.minimum(np.maximum(free, 0.0), prob.use[i]).tolist(), min(max(power_kw_left, 0.0), kw[j, p])
+            )
+            self._clear(p, prob.use[i], float(kw[j, p]), float(penalty[i]), whole=False)
+
+    def _nearest(self, ok: Float1, use: Float1, kw: Float1) -> int:
+        """Return the pool of ``ok`` (P,) where the largest share of ``use`` (3,) and ``kw`` (P,) that lacks is least."""
+        lack = np.maximum(use - self._free, 0.0) / np.maximum(use, EPS)
+        lack_kw = np.maximum(kw - self._kw[self._view.pools.cluster], 0.0) / np.maximum(kw, EPS)
+        worst = np.where(ok, np.maximum(lack.max(axis=1, initial=0.0), lack_kw), np.inf)
+        p = int(worst.argmin()) if len(worst) else -1
+        return p if p >= 0 and np.isfinite(worst[p]) else -1
+
+    def _clear(self, pool: int, need: Float1, kw: float, worth: float, *, whole: bool) -> bool:
+        """Ask tasks to go for ``need`` (3,) and ``kw`` at ``pool``, those first that lose least; return whether it helps.
+
+        What is free and what leaves counts. If it has to be ``whole`` and cannot, or nobody can help, nobody is asked.
         """
         cluster = int(self._view.pools.cluster[pool])
-        lack_acc = accelerators - float(self._acc[pool])
-        lack_kw = accelerators * float(self._d.kw[pool]) - float(self._kw[cluster])
+        lack = np.append(need - self._free[pool], kw - self._kw[cluster])
         here = self._pool == pool
         near = self._view.pools.cluster[self._pool] == cluster
-        frees_acc = np.where(here, self._frees_acc, 0.0) if lack_acc > EPS else np.zeros(len(here))
-        frees_kw = np.where(near, self._frees_kw, 0.0) if lack_kw > EPS else np.zeros(len(here))
-        helps = frees_acc / max(lack_acc, EPS) + frees_kw / max(lack_kw, EPS)
+        frees = np.concatenate(
+            [np.where(here[:, None], self._frees, 0.0), np.where(near, self._frees_kw, 0.0)[:, None]], axis=1
+        )
+        helps = np.where(lack > EPS, np.minimum(frees, np.maximum(lack, 0.0)) / np.maximum(lack, EPS), 0.0).sum(axis=1)
         some = np.flatnonzero((helps > 0) & ~self._asked)
         going: list[int] = []
         for j in some[np.argsort(self._loss[some] / helps[some], kind="stable")].tolist():
-            if lack_acc <= EPS and lack_kw <= EPS:
+            if (lack <= EPS).all():
                 break
             going.append(j)
-            lack_acc -= float(frees_acc[j])
-            lack_kw -= float(frees_kw[j])
-        if whole and (lack_acc > EPS or lack_kw > EPS):
-            return None
-        if not going and not whole:
-            return None
+            lack = lack - frees[j]
+        if (lack > EPS).any() and (whole or not going):
+            return False
         self._asked[going] = True
-        self._acc[pool] = max(-lack_acc, 0.0)
-        self._kw[cluster] = max(-lack_kw, 0.0)
-        return self._task[going]
+        self._free[pool] = np.maximum(-lack[:3], 0.0)
+        self._kw[cluster] = max(-float(lack[3]), 0.0)
+        self.pays[self._task[going]] += worth / max(len(going), 1)
+        return True

@@ -163,7 +163,8 @@ def scarce(seed: int, mix: Mix) -> tuple[View, Market, Room] | None:
     view = random_view(seed, mix)
     none = np.zeros(len(view.tasks.ids))
     prob = problem(view, 0.0, np.ones(len(view.pools.ids), np.bool_))
-    m, room = market(view, prob, movers(view, 0.0, 3.0, 0.5, none)), room_of(view)
+    nobody = np.zeros(0, np.int64)
+    m, room = market(view, prob, movers(view, 0.0, 3.0, 0.5, none), nobody), room_of(view)
     return None if cheapest_fits(m, room) else (view, m, room)
 
 
@@ -326,3 +327,71 @@ def test_new_tasks_leave_room_for_a_service_to_grow_but_rather_use_it_than_wait(
     d = run(only, "price:headroom=0.5")
     assert d.pool.tolist() == [0]
     assert d.unserved == pytest.approx([0.0])
+
+
+# ------------------------------------------------------------------------------------------------ large and overdue
+
+
+def blocked(waited_h: float, **changes: object) -> View:
+    """Pool 0 alone may run the waiting task "big" (6 of 8 accelerators), but "small" (4) runs there, and could at pool 1.
+
+    A task "late" (2) came after "big" and would fit beside "small".
+    """
+    view = one_task()
+    t, now = view.tasks, view.effective_at
+    three = {
+        name: np.repeat(getattr(t, name), 3, axis=0) for name in t.__slots__ if name not in {"ids", "request", "shape"}
+    }
+    request = np.array([[6.0, 8.0, 64.0], [4.0, 8.0, 64.0], [2.0, 8.0, 64.0]])
+    tasks = replace(
+        t,
+        ids=["big", "small", "late"],
+        request=request,
+        shape=np.array([0, 1, 0]),
+        **three
+        | {
+            "state": np.array([State.WAITING, State.RUNNING, State.WAITING], np.uint8),
+            "desired": np.array([-1, 0, -1]),
+            "reported": np.array([-1, 0, -1]),
+            "submitted_at": np.array([now - int(waited_h * 3_600_000), 0, now]),
+            "remaining_s": np.full(3, 1e5),
+            "movable": np.full(3, True),
+            "data_in_gb": np.zeros(3),
+            "checkpoint_s": np.full(3, np.nan),
+        }
+        | changes,  # type: ignore[arg-type]
+    )
+    free = np.array([[4.0, 56.0, 448.0], [8.0, 64.0, 512.0]])
+    return replace(
+        view,
+        tasks=tasks,
+        allowed=np.array([[True, False], [True, True]]),
+        pools=replace(view.pools, free=free),
+    )
+
+
+def test_a_task_that_has_waited_too_long_gets_room_kept_and_made() -> None:
+    d = run(blocked(2.1))
+    assert (d.task.tolist(), d.action.tolist(), d.pool.tolist()) == ([1], [Action.MOVE], [1])
+    assert d.unplaced.tolist() == [Reason.CAPACITY, Reason.NONE, Reason.CAPACITY]
+    assert check(blocked(2.1), d) == []
+
+
+def test_before_that_what_fits_goes_first_and_nobody_has_to_go() -> None:
+    d = run(blocked(1.9))
+    assert (d.task.tolist(), d.action.tolist(), d.pool.tolist()) == ([2], [Action.PLACE], [0])
+    assert (run(blocked(2.1), "price:patience_h=3").task == d.task).all()
+
+
+def test_room_is_kept_even_if_nobody_can_go() -> None:
+    d = run(blocked(2.1, movable=np.full(3, False)))
+    assert len(d.task) == 0
+    assert d.unplaced.tolist() == [Reason.CAPACITY, Reason.NONE, Reason.CAPACITY]
+
+
+def test_once_there_is_room_the_overdue_task_takes_it() -> None:
+    view = blocked(2.1, priority=np.array([0, 0, 2]))
+    room = np.array([[6.0, 56.0, 448.0], [8.0, 64.0, 512.0]])
+    d = run(replace(view, pools=replace(view.pools, free=room)))
+    assert 0 in d.task
+    assert 2 not in d.task
