@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from producers.log import LogReader
-from producers.log_manifest import sha256_of
+from producers.log_manifest import MANIFEST, sha256_of
 from twin.columns import Decoder
 from twin.errors import ConfigError, StoreError
 from twin.events import Clock
@@ -161,11 +161,24 @@ def validate(log: LogReader) -> Validation:
             raise StoreError(f"{checker.path}: {error.strerror or error}") from error
         if checker.clock is not None:
             last.add(checker.clock.t)
+    _check_totals(log, found)
     if len(last) > 1:
         found.problems.append(
             f"{log.path}: the last clocks of the partitions differ: {', '.join(map(str, sorted(last)))}"
         )
     return found
+
+
+def _check_totals(log: LogReader, found: Validation) -> None:
+    """Check what the manifest says of the whole log against what it says of its parts."""
+    manifest = log.manifest
+    times = [t for part in manifest.parts for t in (part.first_t, part.last_t) if t is not None]
+    total = sum(part.records for part in manifest.parts)
+    have = (total, min(times, default=None), max(times, default=None))
+    said = (manifest.records, manifest.first_t, manifest.last_t)
+    for name, of_parts, of_log in zip(("records", "first t", "last t"), have, said, strict=True):
+        if of_parts != of_log:
+            found.problems.append(f"{log.path / MANIFEST}: {name}: {of_parts} by its parts, {of_log} by itself")
 
 
 class Found(NamedTuple):
@@ -196,7 +209,7 @@ def cat(
     """
     parts = [p for p in log.partitions() if topic in {None, p[0]} and partition in {None, p[1]}]
     if not parts:
-        log.part(topic or next(iter(log.manifest.topics)), partition or 0)  # says which there are
+        log.part(topic or next(iter(log.manifest.topics), "(any)"), partition or 0)  # says which there are
     wanted_key = None if key is None else key.encode()
     for name, number in parts:
         for records in log.read(name, number):

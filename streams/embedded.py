@@ -243,14 +243,15 @@ class Run:
             window = self._decide(end, (), on_window)
             if window is None:
                 return
-            decided = window.decisions
+            decided = [decision for decision in window.decisions if not decision.advice]
             quiet = 0 if decided or self._plant.busy else quiet + 1
             if self._plant.busy or not all(feed.exhausted() for feed in self._feeds.values()):
                 idle_since = NEVER
                 continue
             idle_since = end if idle_since == NEVER else idle_since
             waits = window.record.counts["waiting"] > 0 and quiet < QUIET_WINDOWS
-            if end >= idle_since + LONGEST_WAIT_MS or not (decided or waits or _has_a_date(window.view)):
+            late = end < idle_since + clock.lateness_ms  # what was answered last lies behind the window's end
+            if end >= idle_since + LONGEST_WAIT_MS or not (decided or waits or late or _has_a_date(window.view)):
                 return
 
     def _first_clock(self) -> ev.Clock:

@@ -5,7 +5,7 @@ cuts give the same decisions, byte for byte.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -29,6 +29,7 @@ from twin.view import Action, Decisions, PriceCarry, Rates, Reason, State, View
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 DEFAULT_POLICY = "price"
+_MOST_PENALTY = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Dispatcher:
         accounting = self.accounting()
         if self.ledger is None:
             self.ledger = Ledger(self.mirror, accounting.currency, accounting.market, first=window - window_ms)
+        _check_same(self.ledger, accounting)
         bookings = self.ledger.book(self.mirror, window)
         self.sites.refresh(self.mirror)
         live = self.placement.follow(self.mirror, self.sites, effective_at=effective_at, window_ms=window_ms)
@@ -133,14 +135,18 @@ class Dispatcher:
     # ------------------------------------------------------------------------------------------ what the log says
 
     def accounting(self) -> Accounting:
-        """Currency, settlement market and penalties in force."""
+        """Currency, settlement market and penalties in force.
+
+        Raises:
+            ConfigError: a penalty is no number from 0 to 1e9.
+        """
         said = self._command("policy|accounting")
         if not isinstance(said, ev.PolicySet):
             return Accounting(self._only_currency())
         params = said.params
         rates = Rates(
-            penalty_per_accelerator_h=float(params.get("penalty_per_accelerator_h", Rates().penalty_per_accelerator_h)),
-            penalty_per_core_h=float(params.get("penalty_per_core_h", Rates().penalty_per_core_h)),
+            penalty_per_accelerator_h=_penalty(params, "penalty_per_accelerator_h", Rates().penalty_per_accelerator_h),
+            penalty_per_core_h=_penalty(params, "penalty_per_core_h", Rates().penalty_per_core_h),
         )
         return Accounting(
             str(params.get("currency") or self._only_currency()),
@@ -201,6 +207,27 @@ class Dispatcher:
         if self.ledger is not None:
             sha.update(self.ledger.sha())
         return sha.hexdigest()
+
+
+def _penalty(params: Mapping[str, float | bool | str], name: str, default: float) -> float:
+    value = params.get(name, default)
+    if isinstance(value, bool | str) or not 0 <= value <= _MOST_PENALTY:
+        raise ConfigError(
+            f"policy.set.v1 accounting: {name} is {value!r}: expected a number from 0 to {_MOST_PENALTY:g}"
+        )
+    return float(value)
+
+
+def _check_same(ledger: Ledger, accounting: Accounting) -> None:
+    """Refuse to go on in another currency or market than was booked in so far."""
+    for what, booked, said in (
+        ("currency", ledger.currency, accounting.currency),
+        ("settlement_market", ledger.curves.market, accounting.market),
+    ):
+        if said != booked:
+            raise ConfigError(
+                f"policy.set.v1 accounting: {what} is {said!r} now and was {booked!r}: a run has one from its first window on"
+            )
 
 
 def stay(view: View) -> Decisions:

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from producers.assemble import assemble
 from producers.log import DEFAULT_PARTITIONS, LogWriter
 from producers.scenario import Scenario, generate, preset_names
-from streams.cli.output import JsonFlag, command, duration_ms, out, print_json, progress
+from streams.cli.output import JsonFlag, command, out, print_json, progress, window_length_ms
 from streams.cli.side_by_side import Job, run_all
 from streams.report import PolicyResult, ReportData, render
 from streams.series import RunHistory
@@ -60,7 +61,7 @@ def demo(
     """
     names = [policy, *(baseline or BASELINES)]
     policies = list({Policy.parse(name).label(): Policy.parse(name) for name in names}.values())
-    scenario = generate(preset, seed=seed, hours=hours, window_ms=duration_ms(window))
+    scenario = generate(preset, seed=seed, hours=hours, window_ms=window_length_ms(window))
     _make_room(folder)
     write_log(scenario, folder / "events")
     windows = len(policies) * ((scenario.end - scenario.t0) // scenario.window_ms)
@@ -83,7 +84,7 @@ def demo(
     else:
         out.print(*comparison(list(summaries.values())), sep="\n")
         _explain(summaries, policies[0].label())
-        out.print(f"report: {report}\nruns, decisions and the run log: {folder}", soft_wrap=True)
+        out.print(escape(f"report: {report}\nruns, decisions and the run log: {folder}"), soft_wrap=True)
     if show:
         webbrowser.open(report.resolve().as_uri())
 
@@ -201,16 +202,19 @@ def _explain(summaries: dict[str, dict[str, Any]], main: str) -> None:
     if not others:
         return
     best = min(others, key=lambda name: float(others[name]["cost"]["total"]))
+    ours_name, best_name = escape(main), escape(best)
     total, theirs = float(ours["cost"]["total"]), float(others[best]["cost"]["total"])
     shares = ours["delivered"]["share"], others[best]["delivered"]["share"]
     if None not in shares and abs(shares[0] - shares[1]) > 0.001:
         out.print(
-            f"{main} delivers {shares[0]:.2%}, {best} {shares[1]:.2%} of the work: not the same work, so no saving is claimed"
+            f"{ours_name} delivers {shares[0]:.2%}, {best_name} {shares[1]:.2%} of the work: "
+            "not the same work, so no saving is claimed"
         )
     elif theirs:
         word = "below" if total <= theirs else "above"
         out.print(
-            f"{main} costs {abs(theirs - total) / abs(theirs):.2%} {word} the best baseline ({best}) for the same work"
+            f"{ours_name} costs {abs(theirs - total) / abs(theirs):.2%} {word} the best baseline ({best_name}) "
+            "for the same work"
         )
 
 

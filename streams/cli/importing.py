@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 import typer
+from rich.markup import escape
 
 from producers.importers.tidy import ImportReport
 from producers.importers.tidy import import_dataset as import_tidy
@@ -50,15 +51,17 @@ def import_dataset(
 
 def _show(report: ImportReport, log: Path) -> None:
     out.print(
-        f"[bold]{report.name}[/]: {report.records:,} records from {iso(report.start)} to {iso(report.end)} in {log}"
+        f"[bold]{escape(report.name)}[/]: {report.records:,} records from {iso(report.start)} to {iso(report.end)} "
+        f"in {escape(str(log))}",
+        soft_wrap=True,
     )
     for title, numbers in (("rows", report.rows), ("events", report.events), ("outside the span", report.outside)):
         for name, n in numbers.items():
-            out.print(f"  [dim]{title}[/] {name} {n:,}")
+            out.print(f"  [dim]{title}[/] {escape(name)} {n:,}")
     for warning in report.warnings:
-        err.print(f"[yellow]warning:[/] {warning}")
+        err.print(f"[yellow]warning:[/] {escape(warning)}")
     if report.skipped:
         err.print(f"[yellow]{len(report.skipped):,} rows skipped[/]; --json lists them all. The first:")
         for fault in report.skipped[:10]:
             err.print(f"  {fault}", markup=False)
-    out.print(f"next: cpn replay {log}")
+    out.print(f"next: cpn replay {escape(str(log))}", soft_wrap=True)

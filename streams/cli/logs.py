@@ -6,6 +6,7 @@ from typing import Annotated
 
 import orjson
 import typer
+from rich.markup import escape
 
 from producers.log import LogReader
 from producers.log_check import cat as cat_log
@@ -35,10 +36,11 @@ def info(log: LogFolder, as_json: JsonFlag = False) -> None:
         if isinstance(value, dict):
             out.print(f"[bold]{name}[/]")
             for key, item in value.items():
-                out.print(f"  [dim]{key}[/] {f'{item:,}' if isinstance(item, int) and name != 'meta' else item}")
+                shown = f"{item:,}" if isinstance(item, int) and name != "meta" else str(item)
+                out.print(f"  [dim]{escape(key)}[/] {escape(shown)}")
         else:
             is_time = name.endswith("_t") and isinstance(value, int)
-            out.print(f"[bold]{name}[/] {iso(value) if is_time else value}")
+            out.print(f"[bold]{name}[/] {escape(str(iso(value) if is_time else value))}")
 
 
 @logs.command("validate")
@@ -55,7 +57,7 @@ def validate(log: LogFolder, as_json: JsonFlag = False) -> None:
     else:
         out.print(f"{found.records:,} records")
         for problem in found.problems:
-            out.print(f"[red]problem:[/] {problem}")
+            out.print(f"[red]problem:[/] {escape(problem)}", soft_wrap=True)
         for reason, n in found.undecodable.items():
             out.print(f"[yellow]{n:,} undecodable[/] ({reason}): they will be dead letters")
         if found.whole:
@@ -111,7 +113,9 @@ def cat(
 
 
 def _body(value: bytes) -> object:
+    """A body as JSON on one line, as it stands if it does; any other bytes as text."""
     try:
-        return orjson.Fragment(value) if orjson.loads(value) is not None else None
+        body = orjson.loads(value)
     except orjson.JSONDecodeError:
         return value.decode(errors="replace")
+    return body if b"\n" in value or b"\r" in value else orjson.Fragment(value)

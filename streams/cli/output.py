@@ -1,5 +1,6 @@
 """What all commands share: how they print, and how an error becomes a message and an exit code."""
 
+import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,8 +20,9 @@ EXIT_BUG = 70
 EXIT_STORE = 74
 EXIT_INTERRUPTED = 130
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# emoji=False: ids and paths have colons, and `:car:` in one is not a picture
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 
@@ -74,7 +76,7 @@ def _stop(error: Exception, code: int) -> NoReturn:
 def progress(*, quiet: bool) -> Progress:
     """A progress bar on a terminal; nothing elsewhere, or if ``quiet``."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -85,6 +87,8 @@ def progress(*, quiet: bool) -> Progress:
 
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_EPOCH_MS = re.compile(r"[0-9]{9,15}")
 
 
 def duration_ms(text: str) -> int:
@@ -93,13 +97,26 @@ def duration_ms(text: str) -> int:
     Raises:
         ConfigError: it is none of these.
     """
-    for unit in ("ms", "s", "m", "h", "d"):
-        number = text.removesuffix(unit)
-        if number != text and number.replace(".", "", 1).isdigit():
-            value = float(number) * _UNITS_MS[unit]
-            if value >= 1 and value == int(value):
-                return int(value)
-    raise ConfigError(f"{text!r} is no duration: write it as 5m, 90s, 1h or 500ms")
+    found = _DURATION.fullmatch(text)
+    value = float(found[1]) * _UNITS_MS[found[2]] if found else 0
+    if value < 1 or value != int(value):
+        raise ConfigError(f"{text!r} is no duration: write it as 5m, 90s, 1h or 500ms")
+    return int(value)
+
+
+_LONGEST_WINDOW_MS = 366 * _UNITS_MS["d"]
+
+
+def window_length_ms(text: str) -> int:
+    """The length of a window in ms: a duration that a clock can carry.
+
+    Raises:
+        ConfigError: it is no duration, or longer than 366 days.
+    """
+    length = duration_ms(text)
+    if length > _LONGEST_WINDOW_MS:
+        raise ConfigError(f"{text!r} is too long for a window: at most 366d")
+    return length
 
 
 def instant_ms(text: str) -> int:
@@ -108,7 +125,7 @@ def instant_ms(text: str) -> int:
     Raises:
         ConfigError: it is neither.
     """
-    if text.isdigit() and len(text) > 8:
+    if _EPOCH_MS.fullmatch(text):
         return int(text)
     try:
         moment = datetime.fromisoformat(text)
@@ -120,7 +137,10 @@ def instant_ms(text: str) -> int:
 
 
 def iso(ms: int | None) -> str | None:
-    """Epoch ms as ISO 8601 in UTC."""
+    """Epoch ms as ISO 8601 in UTC; as a bare number where no calendar reaches."""
     if ms is None:
         return None
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).isoformat().replace("+00:00", "Z")
+    try:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        return str(ms)

@@ -1,5 +1,6 @@
 """``cpn replay``: run an event log through the twin, with the recorded answers or with the plant's."""
 
+import re
 import time
 import tomllib
 from pathlib import Path
@@ -7,10 +8,11 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from producers.log import LogReader
-from streams.cli.output import JsonFlag, command, duration_ms, err, instant_ms, iso, out, print_json, progress
+from streams.cli.output import JsonFlag, command, err, instant_ms, iso, out, print_json, progress, window_length_ms
 from streams.cli.runs import RunRequest, execute, log_folder
 from twin.dispatch.policy import POLICIES, Policy
 from twin.dispatcher import DEFAULT_POLICY, Window
@@ -83,7 +85,10 @@ def plan(
         ConfigError: the wishes contradict each other or the log.
     """
     path = log_folder(log)
-    recorded: dict[str, Any] = LogReader(path).meta.get("run") or {}
+    reader = LogReader(path)
+    recorded: dict[str, Any] = reader.meta.get("run") or {}
+    if not isinstance(recorded, dict):
+        raise ConfigError(f"{path}: meta.run of the manifest is {recorded!r}: expected an object")
     chosen = read_policy(policy) if policy is not None else None
     answers = bool(recorded.get("answers"))
     same = chosen is None or chosen.label() == recorded.get("policy")
@@ -91,18 +96,28 @@ def plan(
     if not closed and window is not None:
         message = "--window: an open-loop replay keeps the recorded windows; another --policy runs a closed loop"
         raise ConfigError(message)
-    if folder is not None and folder.resolve() in {path.resolve(), log.resolve()}:
+    if folder is not None and _meet(folder, path):
         raise ConfigError(f"--out {folder} is where the log is read from; choose another folder")
+    stop = instant_ms(until) if until else None
+    first = reader.manifest.first_t
+    if stop is not None and first is not None and stop <= first:
+        raise ConfigError(f"--until {until}: the log begins at {iso(first)}")
     return RunRequest(
         log=path,
         policy=chosen or Policy.parse(str(recorded.get("policy", DEFAULT_POLICY)) if answers else DEFAULT_POLICY),
         closed=closed,
-        window_ms=duration_ms(window) if window else None,
-        until=instant_ms(until) if until else None,
+        window_ms=window_length_ms(window) if window else None,
+        until=stop,
         seed=seed,
         out=folder,
         overwrite=overwrite,
     )
+
+
+def _meet(folder: Path, log: Path) -> bool:
+    """Whether a run in ``folder`` would write, or replace, where ``log`` is read from."""
+    place, run = log.resolve(), folder.resolve()
+    return place == run or place.is_relative_to(run / "log")
 
 
 def read_policy(text: str) -> Policy:
@@ -126,14 +141,17 @@ def read_policy(text: str) -> Policy:
     return Policy.from_mapping(table)
 
 
+_FACTOR = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)x")
+
+
 class _Pace:
     """Sleeps so that event time passes ``speed`` times as fast as the wall clock; ``max`` never sleeps."""
 
     def __init__(self, speed: str) -> None:
-        factor = speed.removesuffix("x")
-        if speed != "max" and not (factor != speed and factor.replace(".", "", 1).isdigit() and float(factor) > 0):
+        factor = _FACTOR.fullmatch(speed)
+        if speed != "max" and not (factor and float(factor[1]) > 0):
             raise ConfigError(f"--speed {speed!r}: write max, or a factor such as 60x")
-        self._factor = None if speed == "max" else float(factor)
+        self._factor = float(factor[1]) if factor else None
         self._start: tuple[float, int] | None = None
 
     def wait(self, t: int) -> None:
@@ -151,9 +169,9 @@ class _Pace:
 def _expected_windows(reader: LogReader, request: RunRequest) -> int | None:
     first, last = reader.manifest.first_t, reader.manifest.last_t
     length = request.window_ms or reader.meta.get("window_ms")
-    if first is None or last is None or not length:
+    if first is None or last is None or not isinstance(length, int) or length <= 0:
         return None
-    return max(1, ((request.until or last) - first) // int(length))
+    return max(1, ((request.until or last) - first) // length)
 
 
 def show(summary: dict[str, Any], request: RunRequest) -> None:
@@ -163,7 +181,7 @@ def show(summary: dict[str, Any], request: RunRequest) -> None:
     table.add_column(style="dim")
     table.add_column()
     loop = "closed loop" if request.closed else "open loop"
-    table.add_row("policy", f"{summary['policy']} ({loop})")
+    table.add_row("policy", escape(f"{summary['policy']} ({loop})"))
     table.add_row(
         "windows", f"{summary['windows']:,}; {summary['events']:,} events; {summary['decisions']:,} decisions"
     )
@@ -185,7 +203,7 @@ def show(summary: dict[str, Any], request: RunRequest) -> None:
     table.add_row("speed", f"{summary['wall_s']:.1f} s, {summary['events_per_s']:,} events/s")
     out.print(table)
     if request.out:
-        out.print(f"written to {request.out}")
+        out.print(f"written to {escape(str(request.out))}", soft_wrap=True)
 
 
 def _share(summary: dict[str, Any]) -> str:

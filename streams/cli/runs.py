@@ -64,6 +64,7 @@ class RunFolder:
         if (path / "summary.json").exists():
             if not request.overwrite:
                 raise ConfigError(f"{path} holds a run already; choose another folder, or --overwrite it")
+            _unlink(path / "summary.json")  # what is written now is not yet what it says
             shutil.rmtree(path / "log", ignore_errors=True)  # of the run that is replaced
         keeps = request.closed and request.keep_log
         self._log = LogWriter(path / "log", partitions, meta=meta, overwrite=request.overwrite) if keeps else None
@@ -73,6 +74,7 @@ class RunFolder:
             for name in ("decisions", "windows", "deadletters"):
                 self._files[name] = (path / f"{name}.jsonl").open("wb")
         except OSError as error:
+            self.abandon()
             raise StoreError(f"{error.filename or path}: {error.strerror or error}") from error
 
     def records(self, topic: str, partition: int, records: Records) -> None:
@@ -124,6 +126,13 @@ class RunFolder:
                 file.close()
             except OSError as error:
                 raise StoreError(f"{file.name}: {error.strerror or error}") from error
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from error
 
 
 def dead_letter_json(letter: DeadLetter) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """``cpn state``: what the twin knows of one cluster, task, zone or service, now or at a past time."""
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.markup import escape
 
 from producers.log import LogReader
 from streams.cli.output import JsonFlag, command, instant_ms, iso, out, print_json
@@ -170,7 +172,8 @@ def _service(source: _Source, name: str) -> dict[str, Any]:
 
 def _missing(kind: str, name: str, tables: list[Table]) -> None:
     known = sorted(known for table in tables for known in table.ids.row_of)
-    close = [other for other in known if name.lower() in other.lower()][:5] or known[:5]
+    close = [other for other in known if name.lower() in other.lower()][:5]
+    close = close or get_close_matches(name, known, n=5, cutoff=0.75) or known[:5]
     hint = f"; for example {', '.join(close)}" if close else ""
     message = f"no {kind} {name!r} in the state at that time ({len(known):,} are known{hint})"
     raise ConfigError(message)
@@ -202,4 +205,4 @@ def _show(found: dict[str, Any], indent: int = 0) -> None:
         else:
             is_time = name.endswith("_at") or name in {"start", "end", "last_t", "deadline", "earliest_start", "since"}
             shown = iso(value) if is_time and isinstance(value, int) else value
-            out.print(f"{pad}[dim]{name}[/] {'unknown' if shown is None else shown}")
+            out.print(f"{pad}[dim]{name}[/] {'unknown' if shown is None else escape(str(shown))}")
