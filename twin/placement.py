@@ -44,7 +44,7 @@ PLACEMENT = np.dtype(
         ("stuck", "<i8"),  # runs, and a newer attempt came to nothing: one more would push the run out of the row
         ("live", "<i8"),  # submitted and not done
         ("since", "<i8"),  # start of the running attempt, 0: not running
-        ("done", "<f8"),  # share of the task done by earlier attempts
+        ("done", "<f8"),  # share of the task done when the running attempt began, or by now if it does not run
     ]
 )
 
@@ -99,8 +99,11 @@ class Placement:
         for side in ("desired", "reported", "leaving"):
             task[side][over] = 0
         task["live"] = ~over
-        task["since"] = np.where(task["reported"] > 0, runs.since, 0)
-        task["done"] = _done_before(rows, runs)
+        since = np.where(task["reported"] > 0, runs.since, 0)
+        # a run's own progress is in its time already: what was done before it is what was said when it began
+        begins = (since == 0) | (since != task["since"])
+        task["done"] = np.where(begins, _done_so_far(rows, runs), task["done"])
+        task["since"] = since
         return task
 
     def _room(self, partition: int, count: int) -> AnyArray:
@@ -184,8 +187,8 @@ class _Runs:
         )
 
 
-def _done_before(rows: AnyArray, runs: _Runs) -> Float1:
-    """Share of the task that is done apart from the running attempt's own time, (n,)."""
+def _done_so_far(rows: AnyArray, runs: _Runs) -> Float1:
+    """Share of the task that its latest attempts have done and that is not lost, (n,)."""
     lost = runs.failed & (rows["interruptible"] == 0)[:, None]
     kept: Float1 = np.where(lost, 0, runs.done).max(axis=1, initial=0) / DONE_SCALE
     return kept
