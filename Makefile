@@ -34,7 +34,7 @@ test: check ## check, then every test but the slow ones
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-slow: $(STAMP) ## the slow tests: published bills of every place, window and limit
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS) --dist load
 
 check: $(STAMP) ## lint, format, types and import contracts
 	$(BIN)/ruff check .

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from producers.assemble import assemble
 from producers.log import LogReader, LogWriter
+from producers.log_manifest import FileFormat
 from producers.scenario import generate
 from streams.cli.demo import write_log
 from streams.cli.runs import RunFolder, RunRequest, route, summarise
@@ -16,7 +18,7 @@ from twin import events as ev
 from twin.dispatch.policy import Policy
 from twin.plant import Plant
 from twin.records import Records
-from twin.topics import TYPES, Role
+from twin.topics import IN_TOPICS, TYPES, Role
 
 MEASURED = {"solve_ms", "numerics"}
 FAULTY: dict[str, float] = {"reject": 0.1, "silent": 0.05, "delay_s": 30}
@@ -24,6 +26,22 @@ FAULTY: dict[str, float] = {"reject": 0.1, "silent": 0.05, "delay_s": 30}
 
 def events_of(preset: str, path: Path, *, hours: int | None = None, window_ms: int = 900_000, seed: int = 1) -> Path:
     write_log(generate(preset, seed=seed, hours=hours, window_ms=window_ms), path)
+    return path
+
+
+def late_events(path: Path, *, lateness_ms: int, partitions: int, files: FileFormat) -> Path:
+    """The tiny scenario with clocks that wait ``lateness_ms`` for what is late, every topic in so many partitions."""
+    made = generate("tiny", seed=2, hours=3, window_ms=300_000)
+    with LogWriter(path, dict.fromkeys(IN_TOPICS, partitions), format=files, meta=made.meta) as writer:
+        assemble(
+            made.events,
+            writer,
+            t0=made.t0,
+            end=made.end,
+            window_ms=300_000,
+            lateness_ms=lateness_ms,
+            max_ahead_ms=made.max_ahead_ms,
+        )
     return path
 
 
@@ -49,6 +67,7 @@ def run(
     chunk: int | None = None,
     plant: dict[str, float] | None = None,
     until: int | None = None,
+    window_ms: int | None = None,
 ) -> dict[str, Any]:
     """What ``cpn replay`` does, with knobs of the plant; returns the summary."""
     reader = LogReader(log)
@@ -59,7 +78,7 @@ def run(
     source = reader if chunk is None else Chunked(reader, chunk)
     if closed and plant and until is None:
         until = reader.meta["end"] + 3_600_000  # clusters that never take a task would keep the loop going for days
-    options = Options(route=route, policy=chosen, closed=closed, until=until)
+    options = Options(route=route, policy=chosen, closed=closed, until=until, window_ms=window_ms)
     result = Run(source, options, plant=Plant(**(plant or {})), sink=folder).run()
     summary = summarise(result, chosen.label())
     folder.finish(summary)

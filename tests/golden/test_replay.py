@@ -78,6 +78,32 @@ def test_the_open_loop_of_a_run_log_decides_the_same_in_every_window(played: Pla
     assert played.summary["violations"] == 0
 
 
+@pytest.mark.parametrize(
+    ("clocks", "window_ms", "plant"),
+    [
+        ({"lateness_ms": 120_000, "partitions": 1, "files": "jsonl"}, None, {}),
+        ({"lateness_ms": 900_000, "partitions": 3, "files": "jsonl"}, None, FAULTY),
+        ({"lateness_ms": 90_000, "partitions": 1, "files": "jsonl"}, 420_000, FAULTY),
+        ({"lateness_ms": 0, "partitions": 1, "files": "jsonl"}, 60_000, {}),
+        ({"lateness_ms": 0, "partitions": 2, "files": "parquet"}, 10_800_000, {}),
+    ],
+    ids=["late", "late-by-windows", "odd-windows", "short-windows", "long-windows-parquet"],
+)
+def test_windows_lateness_and_partitions_of_any_kind_replay_alike(
+    tmp_path: Path, clocks: dict[str, Any], window_ms: int | None, plant: dict[str, float]
+) -> None:
+    if clocks["files"] == "parquet":
+        pytest.importorskip("pyarrow")
+    events = replays.late_events(tmp_path / "log", **clocks)
+    first = replays.run(events, "price", tmp_path / "run", plant=plant, window_ms=window_ms)
+    again = replays.run(tmp_path / "run" / "log", "price", tmp_path / "again", closed=False)
+    assert replays.windows(tmp_path / "again") == replays.windows(tmp_path / "run")
+    assert replays.decisions(tmp_path / "again") == replays.decisions(tmp_path / "run")
+    for part in ("energy_kwh", "cost", "tasks", "delivered", "wait_s"):
+        assert again[part] == first[part]
+    assert first["tasks"]["finished"] > 50
+
+
 def test_clusters_that_refuse_and_keep_silent_cost_time_and_lose_no_task(rejected: Played) -> None:
     counts, tasks = replays.windows(rejected.folder)[-1]["counts"], rejected.summary["tasks"]
     open_ = sum(counts[state] for state in ("waiting", "assigned", "running", "moving"))
