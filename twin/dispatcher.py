@@ -224,7 +224,11 @@ def _check_same(ledger: Ledger, accounting: Accounting) -> None:
         ("currency", ledger.currency, accounting.currency),
         ("settlement_market", ledger.curves.market, accounting.market),
     ):
-        if said != booked:
+        if not booked:
+            if said:
+                message = f"there is a {what} only now, {said!r}: name it in a policy.set.v1 accounting before the first window"
+                raise ConfigError(message)
+        elif said != booked:
             raise ConfigError(
                 f"policy.set.v1 accounting: {what} is {said!r} now and was {booked!r}: a run has one from its first window on"
             )

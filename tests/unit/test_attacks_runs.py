@@ -51,7 +51,7 @@ def test_a_run_goes_on_until_its_last_answer_is_booked_however_late_records_may_
 
 @pytest.mark.parametrize("name", ["penalty_per_core_h", "penalty_per_accelerator_h"])
 @pytest.mark.parametrize("value", ["lots", "5", True, -1.0, 1e12])
-def test_a_penalty_that_is_no_number_from_0_on_is_refused_by_name(tmp_path: Path, name: str, value: object) -> None:
+def test_a_penalty_that_is_no_number_from_0_on_is_refused_by_name(tmp_path: Path, name: str, value: Any) -> None:
     log = write_log(tmp_path / "log", [*WORLD, accounting(T0 - 1, **{name: value})])
     with pytest.raises(ConfigError, match=name):
         run_log(log)
@@ -77,6 +77,12 @@ def test_prices_that_come_after_the_first_window_still_find_their_currency(tmp_p
     _, result, _ = run_log(write_log(tmp_path / "log", [*world, accounting(T0 - 1)]))
     assert result.score is not None
     assert result.score.currency == "EUR"
+
+
+def test_a_currency_that_nobody_named_before_the_first_window_is_asked_for(tmp_path: Path) -> None:
+    world = [cluster("A"), price("A", 100, hours=24, t=T0 + 2 * WINDOW), task("t", at=T0 + MINUTE, minutes=60)]
+    with pytest.raises(ConfigError, match=r"name it in a policy\.set\.v1 accounting"):
+        run_log(write_log(tmp_path / "log", world))
 
 
 def test_a_run_of_which_nothing_but_advice_comes_ends_soon_after_its_log(tmp_path: Path) -> None:
