@@ -108,6 +108,7 @@ class Feed:
         self._position = 0
         self._clocks = 0
         self._latest: Int1 = np.zeros(0, np.int64)
+        self._recorded: ev.Clock | None = None
         self._keep: Bool1 = np.zeros(0, bool)
 
     def _load(self) -> bool:
@@ -186,8 +187,25 @@ class Feed:
 
     def _mark_kept(self) -> None:
         if not len(self._keep) and self._chunk is not None:
-            self._latest = np.maximum.accumulate(np.array(self._chunk.records.times, np.int64))
+            self._latest = np.maximum.accumulate(self._due(self._chunk))
             self._keep = np.array([kept_in_closed_loop(event) for event in self._chunk.events], bool)
+
+    def _due(self, chunk: Columns) -> Int1:
+        """When each record is due, ms, (n,): at its timestamp, or now if that lies too far ahead of the recorded clock.
+
+        A stray stamp would hold back everything behind it. Records before the first clock are held against that one.
+        """
+        times = np.array(chunk.records.times, np.int64)
+        clocks = [chunk.events[i] for i in chunk.clocks.tolist()]
+        before = self._recorded or (clocks[0] if clocks else None)
+        if before is None:
+            return times
+        running = [before, *clocks]
+        now = np.maximum.accumulate([clock.t for clock in running])
+        ahead = np.array([clock.max_ahead_ms for clock in running], np.int64)
+        at = np.searchsorted(chunk.clocks, np.arange(len(times)), side="right")
+        self._recorded = msgspec.structs.replace(running[-1], t=int(now[-1]))
+        return np.where(times > now[at] + ahead[at], now[at], times)
 
     def fold_window(self, batch: Batch, answers: list[ev.Event], clock: ev.Clock) -> tuple[Records, Cut | None]:
         """Fold a window's records, then ``answers``, then ``clock``; returns what goes to the run log, and the cut."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from producers.log import LogReader, LogWriter
 from tests.unit.embedded_logs import (
     HOUR,
     MINUTE,
@@ -188,6 +189,30 @@ def test_an_event_of_the_year_3000_is_a_dead_letter_and_nobody_waits_for_it(tmp_
     assert [letter.reason for letter in recorder.letters] == ["time.future"] * 2
     assert result.score is not None
     assert result.score.tasks.finished == len(TASKS)
+
+
+@pytest.mark.parametrize("at", [T0 - 1, T0 + MINUTE, T0 + 12 * WINDOW + MINUTE])
+@pytest.mark.parametrize("body_too", [True, False])
+def test_a_record_stamped_in_the_year_3000_holds_nothing_back(tmp_path: Path, *, at: int, body_too: bool) -> None:
+    far = 32_503_680_000_000
+    late = task("late", at=far if body_too else T0 + MINUTE, minutes=5)
+    log = write_log(tmp_path / "log", [*WORLD, *TASKS], raw=[("tasks", 0, at, encode(late))])
+    log = restamped(log, tmp_path / "stray", encode(late), far)
+    _, result, recorder = run_log(log, closed=True)
+    assert [letter.reason for letter in recorder.letters] == (["time.future"] if body_too else [])
+    assert result.score is not None
+    assert result.score.tasks.finished >= len(TASKS)
+    assert result.last_window < T0 + 100 * WINDOW
+
+
+def restamped(log: LogReader, path: Path, value: bytes, t: int) -> LogReader:
+    """``log`` with another timestamp on the record that has ``value``."""
+    with LogWriter(path, dict(log.manifest.topics), meta=dict(log.meta)) as writer:
+        for topic, partition in log.partitions():
+            for records in log.read(topic, partition):
+                records.times = [t if v == value else old for v, old in zip(records.values, records.times, strict=True)]
+                writer.extend(topic, partition, records)
+    return LogReader(path)
 
 
 def test_what_stands_behind_the_last_clock_of_an_open_loop_is_still_checked(tmp_path: Path) -> None:
