@@ -205,7 +205,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m ops.bench.policies", description="Policies side by side.")
     parser.add_argument("--preset", choices=preset_names(), action="append", help="may be given again; default: four")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="scenarios of each preset, seeds 1, 2, ...")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="scenarios of each preset")
+    parser.add_argument(
+        "--first-seed", type=int, default=1, help="the others follow; others than 1 are days nobody saw"
+    )
     parser.add_argument("--baseline", action="append", help="policy to compare with; may be given again; default: all")
     parser.add_argument("--policy", default=OURS, help="the policy that the others are held against")
     parser.add_argument("--jobs", type=int, default=2, help="scenarios at the same time")
@@ -222,7 +225,8 @@ def main(arguments: list[str] | None = None) -> None:
     def on_done(preset: str, seed: int) -> None:
         print(f"{preset} seed {seed} done", file=sys.stderr, flush=True)
 
-    outcomes = run_all(scales, range(1, wanted.seeds + 1), policies, jobs=wanted.jobs, on_done=on_done)
+    seeds = range(wanted.first_seed, wanted.first_seed + wanted.seeds)
+    outcomes = run_all(scales, seeds, policies, jobs=wanted.jobs, on_done=on_done)
     found = pairs(outcomes, wanted.policy)
     if wanted.json:
         print(json.dumps(as_json(outcomes, found), indent=2))
