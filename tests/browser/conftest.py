@@ -1,14 +1,14 @@
 """A headless browser with nothing but a fresh profile, and reports to open in it."""
 
-import importlib.util
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.unit.report import synthetic
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -17,16 +17,9 @@ FLAGS = (
 
 
 @pytest.fixture(scope="session")
-def made_up(repository: Path) -> ModuleType:
+def made_up() -> ModuleType:
     """Return the generator of made-up runs that the report's unit tests use too."""
-    path = repository / "tests" / "unit" / "report" / "synthetic.py"
-    spec = importlib.util.spec_from_file_location("report_synthetic", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return synthetic
 
 
 @pytest.fixture(scope="session")

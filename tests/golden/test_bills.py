@@ -13,21 +13,6 @@ pytestmark = pytest.mark.published
 
 
 @pytest.fixture(scope="module")
-def reference(data_dir: Path) -> Path:
-    return bills.reference_folder(data_dir)
-
-
-@pytest.fixture(scope="module")
-def log(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bills.imported(reference, tmp_path_factory.mktemp("fortnight") / "log")
-
-
-@pytest.fixture(scope="module")
-def tables(reference: Path) -> Tables:
-    return Tables.read(reference)
-
-
-@pytest.fixture(scope="module")
 def netherlands(log: Path) -> tuple[Score, Recorder]:
     _, result, recorder = bills.run(log, "pinned:NL")
     assert result.score is not None

@@ -12,21 +12,6 @@ EVERYTHING = 9221.43, 9218.40
 """kWh within the price horizon, for windows of 5 and 15 minutes."""
 
 
-@pytest.fixture(scope="module")
-def reference(data_dir: Path) -> Path:
-    return bills.reference_folder(data_dir)
-
-
-@pytest.fixture(scope="module")
-def log(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bills.imported(reference, tmp_path_factory.mktemp("fortnight") / "log")
-
-
-@pytest.fixture(scope="module")
-def tables(reference: Path) -> Tables:
-    return Tables.read(reference)
-
-
 @pytest.mark.parametrize(
     ("zone", "minutes", "eur"),
     [
@@ -50,10 +35,10 @@ def test_one_place_costs_what_was_published(log: Path, tables: Tables, zone: str
 
 @pytest.mark.parametrize(("limit_ms", "eur"), [(10, 1729.06), (15, 1714.12)])
 def test_moving_freely_within_a_limit_costs_what_the_cheapest_zones_do(
-    reference: Path, tables: Tables, tmp_path: Path, limit_ms: int, eur: float
+    fortnight: Path, tables: Tables, tmp_path: Path, limit_ms: int, eur: float
 ) -> None:
-    config = bills.with_limit(reference, limit_ms, tmp_path / "limit.toml")
-    _, result, recorder = bills.run(bills.imported(reference, tmp_path / "log", config=config), "price")
+    config = bills.with_limit(fortnight, limit_ms, tmp_path / "limit.toml")
+    _, result, recorder = bills.run(bills.imported(fortnight, tmp_path / "log", config=config), "price")
     assert result.score is not None
     assert result.score.cost.energy == pytest.approx(eur, rel=1e-3)
     assert recorder.booked == bills.plain_bill(tables, bills.intervals(recorder.answers, HORIZON))

@@ -1,14 +1,10 @@
 """What is decided does not depend on what the CPU can do."""
 
 import os
-import subprocess
-import sys
 
-import numpy as np
 import pytest
 
-FEATURES = np._core._multiarray_umath.__cpu_features__
-WITHOUT_AVX512 = "X86_V4 AVX512_ICL AVX512_SPR"
+from tests.unit.cpu import FEATURES, WITHOUT_AVX2, WITHOUT_AVX512, told
 
 STORY = """
 import sys
@@ -38,17 +34,9 @@ print(seen.hexdigest())
 """
 
 
-def decisions_sha256(repository: os.PathLike[str], disabled: str) -> str:
-    environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": disabled, "PYTHONPATH": str(repository)}
-    command = [sys.executable, "-c", STORY, *disabled.split()]
-    done = subprocess.run(command, env=environment, cwd=repository, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 @pytest.mark.skipif(not FEATURES.get("X86_V4"), reason="this CPU has no AVX-512 to switch off")
 def test_every_policy_decides_the_same_bytes_without_avx512_and_without_avx2(repository: os.PathLike[str]) -> None:
-    everything = decisions_sha256(repository, "")
+    everything = told(STORY, repository, "")
     assert len(everything) == 64
-    assert decisions_sha256(repository, WITHOUT_AVX512) == everything
-    assert decisions_sha256(repository, f"X86_V3 {WITHOUT_AVX512}") == everything
+    assert told(STORY, repository, WITHOUT_AVX512) == everything
+    assert told(STORY, repository, WITHOUT_AVX2) == everything

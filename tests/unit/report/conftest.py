@@ -1,30 +1,18 @@
-"""The made-up run, loaded from the file beside this one: tests are files, not a package."""
+"""The made-up run as fixtures."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-
-def _load() -> ModuleType:
-    path = Path(__file__).with_name("synthetic.py")
-    spec = importlib.util.spec_from_file_location("report_synthetic", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+from tests.unit.report import synthetic
 
 
 @pytest.fixture(scope="session")
 def made_up() -> ModuleType:
     """Return the generator: ``synthetic(seed, windows, zones, clusters)`` and ``summary(name, k)``."""
-    return _load()
+    return synthetic
 
 
 @pytest.fixture
