@@ -66,7 +66,7 @@ def run_all(jobs: list[Job], *, at_once: int, on_window: Callable[[], None] = la
             while todo and len(running) < at_once:
                 job = todo.pop(0)
                 running[job.label] = context.Process(target=_work, args=(job, messages), daemon=True)
-                running[job.label].start()
+                _start(running[job.label])
             label, result = _next(messages, running)
             if result is None:
                 on_window()
@@ -96,9 +96,21 @@ def _next(messages: Any, running: dict[str, BaseProcess]) -> tuple[str, Any]:  #
             return message
 
 
+def _start(worker: BaseProcess) -> None:
+    """Start ``worker`` deaf to Ctrl-C, which is its parent's to handle, from its first instruction on.
+
+    A worker that turned deaf by itself would still have its imports interrupted. A process inherits what is blocked; a
+    Ctrl-C that comes meanwhile reaches the parent when it listens again.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        worker.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def _work(job: Job, messages: Any) -> None:  # noqa: ANN401 - a queue has no type
-    """A worker's main: Ctrl-C is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A worker's main."""
     try:
         outcome = run_one(job, lambda: messages.put((job.label, None)))
     except TwinError as error:
