@@ -49,7 +49,7 @@ bench-policies: $(STAMP) ## price beside every baseline on generated scenarios, 
 	@$(BIN)/python -m ops.bench.policies $(BENCH_ARGS)
 
 lock: $(STAMP) ## resolve requirements.lock again (newest versions the bounds allow)
-	$(BIN)/uv --quiet pip compile pyproject.toml --extra parquet --extra test --extra dev \
+	$(BIN)/uv --quiet pip compile pyproject.toml --extra parquet --extra stream --extra local --extra test --extra dev \
 	  --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --output-file requirements.lock
 

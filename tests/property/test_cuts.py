@@ -24,7 +24,7 @@ some_examples = settings(max_examples=60)
 def cut_now(shard: Shard, *, whole: bool) -> Cut:
     """The cut that a clock at this position would make, delta or base."""
     tables = {name: table.delta(whole=whole) for name, table in shard.tables.items()}
-    return Cut(shard.topic, shard.partition, 0, (), shard._serial, 0, shard.clock.time, whole, tables, {})
+    return Cut(shard.topic, shard.partition, 0, (), shard._serial, 0, shard.clock.time, 0, 0, whole, tables, {})
 
 
 def mirrored(topic: str, cuts: list[Cut]) -> MirrorShard:
@@ -135,7 +135,7 @@ def test_the_hash_changes_with_any_byte_of_state(topic: str, data: st.DataObject
     row = at // delta.rows.itemsize
     patch = _replaced(delta, index=np.array([row]), rows=flipped[row : row + 1], ids=[], texts={})
     nothing = {other: _nothing(base.tables[other]) for other in base.tables}
-    step = Cut(topic, 0, 0, (), base.serial + 1, base.next, base.time, False, nothing | {name: patch}, {})
+    step = Cut(topic, 0, 0, (), base.serial + 1, base.next, base.time, 0, 0, False, nothing | {name: patch}, {})
     assert mirrored(topic, [base, step]).sha() == mirrored(topic, [other]).sha()
 
 

@@ -49,8 +49,8 @@ _END_OF_TIME = 2**63 - 1
 class Cut:
     """A shard at the clock that closed ``window`` (and ``skipped`` windows before it).
 
-    ``next`` is the log position behind that clock. ``base``: the deltas are whole tables. ``sums`` counts the records
-    folded since the cut before.
+    ``next`` is the log position behind that clock; ``window_ms`` and ``lateness_ms`` are those of the window that it
+    opened. ``base``: the deltas are whole tables. ``sums`` counts the records folded since the cut before.
     """
 
     topic: str
@@ -60,6 +60,8 @@ class Cut:
     serial: int
     next: int
     time: int
+    window_ms: int
+    lateness_ms: int
     base: bool
     tables: dict[str, TableDelta]
     sums: dict[str, int]
@@ -248,6 +250,8 @@ class Shard:
             serial=self._serial,
             next=position,
             time=self.clock.time,
+            window_ms=self.clock.window_ms,
+            lateness_ms=self.clock.lateness_ms,
             base=base,
             tables={name: table.delta(whole=base) for name, table in self.tables.items()},
             sums=sums,
