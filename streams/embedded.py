@@ -16,11 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import msgspec
-
-from streams.feed import Batch, EventLog, Feed
-from twin import events as ev
-from twin.columns import DeadLetter
+from streams.closed_loop import ClosedLoop, LoopWindow, Route
+from streams.feed import EventLog, Feed
+from twin.assembler import Assembler, Partition
+from twin.columns import Columns, DeadLetter
 from twin.decisions import Decision
 from twin.dispatch.policy import Policy
 from twin.dispatcher import DEFAULT_POLICY, Dispatcher, Window
@@ -28,24 +27,13 @@ from twin.errors import ConfigError, TwinError
 from twin.plant import Plant
 from twin.records import Records
 from twin.score import History, Score, score
-from twin.shards.shard import Cut
-from twin.topics import BY_STRUCT, IN_TOPICS, Role, address
-from twin.view import State, View
-from twin.window import NEVER
-
-QUIET_WINDOWS = 4
-"""A closed loop ends when the log is exhausted, nothing runs, and so many windows in a row decided nothing though tasks wait."""
+from twin.shards.shard import Cut, Shard
+from twin.topics import IN_TOPICS
 
 GC_THRESHOLD = 200_000
 """Objects that may be made and not freed before cycles are looked for."""
 
-LONGEST_WAIT_MS = 7 * 24 * 3_600_000
-"""How long a closed loop goes on after the log while no cluster has work: for tasks whose time has not come, for services,
-and for places that clusters never take."""
-
 STAGES = ("read", "decode", "fold", "plant", "cut", "dispatch")
-
-Partition = tuple[str, int]
 
 
 class RunSink(Protocol):
@@ -74,10 +62,10 @@ class Options:
         window_ms: length of the windows of a closed loop; None: as recorded.
         until: stop at the first window that ends here or later, ms.
         seed: handed to dispatch.
-        route: (topic, key, partitions) → partition, for the plant's answers.
+        route: partitions of the plant's answers.
     """
 
-    route: Callable[[str, int], int]
+    route: Route
     policy: Policy = field(default_factory=lambda: Policy.parse(DEFAULT_POLICY))
     closed: bool = True
     window_ms: int | None = None
@@ -145,17 +133,18 @@ class Run:
         self._options = options
         self._sink = sink
         self._clock = stage_clock
-        self._plant = plant or Plant()
+        self._plant = plant
         self.result = Result()
         recorded = Counter(topic for topic, _ in log.partitions())
         if missing := [topic for topic in IN_TOPICS if not recorded[topic]]:
             raise ConfigError(f"the log has no partition of {', '.join(missing)}; a run needs {', '.join(IN_TOPICS)}")
         self.partitions = {topic: recorded[topic] for topic in IN_TOPICS}
         self._feeds: dict[Partition, Feed] = {
-            (topic, p): Feed(log, topic, p, self.result.seconds, self._dead, stage_clock=stage_clock)
+            (topic, p): Feed(log, topic, p, self.result.seconds, stage_clock=stage_clock)
             for topic, n in self.partitions.items()
             for p in range(n)
         }
+        self._shards = {at: Shard(*at) for at in self._feeds}
         self.dispatcher = Dispatcher(self.partitions, seed=options.seed)
         self.history = History()
         self._degraded_before = False
@@ -169,9 +158,8 @@ class Run:
             else:
                 self._open(on_window)
         result = self.result
-        result.events = sum(feed.events for feed in self._feeds.values())
-        for feed in self._feeds.values():
-            result.counts.update(feed.shard.counts)
+        for shard in self._shards.values():
+            result.counts.update(shard.counts)
         result.wall_s = time.perf_counter() - began
         result.score = self.score()
         return result
@@ -187,31 +175,44 @@ class Run:
             rates=accounting.rates,
         )
 
-    def _dead(self, letters: list[DeadLetter]) -> None:
-        self.result.dead.update(letter.reason for letter in letters)
-        if self._sink:
-            self._sink.dead(letters)
+    def _fold(self, at: Partition, columns: Columns, position: int = 0) -> tuple[int, Cut | None]:
+        """Fold ``columns`` from ``position`` on to the next cut; how far it came, and the cut."""
+        began = self._clock()
+        fed = self._shards[at].feed(columns, position)
+        self.result.seconds["fold"] += self._clock() - began
+        self.result.events += fed.position - position
+        if fed.dead:
+            self.result.dead.update(letter.reason for letter in fed.dead)
+            if self._sink:
+                self._sink.dead(fed.dead)
+        return fed.position, fed.cut
 
     # ------------------------------------------------------------------------------------------------- open loop
 
     def _open(self, on_window: Callable[[Window], None]) -> None:
-        pending: dict[Partition, Cut] = {}
+        assembler = Assembler(self._feeds)
         while True:
-            for key, feed in self._feeds.items():
-                if key not in pending:
-                    cut = feed.next_cut()
-                    if cut is None:
-                        self._end_of_log(key)
-                        return
-                    pending[key] = cut
-            # a partition whose clock skipped windows is ahead: the others come up to it, cut by cut
-            window = max(cut.window for cut in pending.values())
-            behind = [key for key, cut in pending.items() if cut.window < window]
-            skipped = {end for cut in pending.values() for end in cut.skipped}
-            for key in behind or list(pending):
-                self._apply(pending.pop(key))
-            if not behind and self._decide(window, tuple(sorted(skipped)), on_window) is None:
+            for at in assembler.missing():
+                cut = self._next_cut(at)
+                if cut is None:
+                    self._end_of_log(at)
+                    return
+                assembler.offer(cut)
+            step = assembler.step()
+            for cut in step.cuts if step else ():
+                self._apply(cut)
+            if step and step.window is not None and self._decide(step.window, step.skipped, on_window) is None:
                 return
+
+    def _next_cut(self, at: Partition) -> Cut | None:
+        """Fold on to the next cut of a partition; None at the end of the log."""
+        feed = self._feeds[at]
+        while (chunk := feed.chunk()) is not None:
+            position, cut = self._fold(at, *chunk)
+            feed.used(position)
+            if cut is not None:
+                return cut
+        return None
 
     def _end_of_log(self, at: Partition) -> None:
         """Fold what stands behind the last clock of each partition, so that its dead letters are told.
@@ -222,89 +223,40 @@ class Run:
         if not self.result.windows:
             message = f"the log closes no window: {at[0]}-{at[1]} has fewer than two clock records"
             raise ConfigError(f"{message}; make a log with `cpn import`, or record while `cpn clock` runs")
-        for feed in self._feeds.values():
-            while feed.next_cut() is not None:
+        for rest in self._feeds:
+            while self._next_cut(rest) is not None:
                 pass
 
     # ----------------------------------------------------------------------------------------------- closed loop
 
     def _closed(self, on_window: Callable[[Window], None]) -> None:
-        clock = self._first_clock()
-        window_ms = self._options.window_ms or clock.window_ms
-        clock = msgspec.structs.replace(clock, source="cpn", window_ms=window_ms)
-        end = (clock.t - clock.lateness_ms) // window_ms * window_ms
-        self._fold_window(msgspec.structs.replace(clock, t=end + clock.lateness_ms), [self._policy_event(end)])
-        decided: list[Decision] = []
-        quiet, idle_since = 0, NEVER
-        while True:
-            end += window_ms
-            self._plant.decide(decided)
-            self._fold_window(msgspec.structs.replace(clock, t=end + clock.lateness_ms), [])
-            window = self._decide(end, (), on_window)
-            if window is None:
-                return
-            decided = [decision for decision in window.decisions if not decision.advice]
-            quiet = 0 if decided or self._plant.busy else quiet + 1
-            if self._plant.busy or not all(feed.exhausted() for feed in self._feeds.values()):
-                idle_since = NEVER
-                continue
-            idle_since = end if idle_since == NEVER else idle_since
-            waits = window.record.counts["waiting"] > 0 and quiet < QUIET_WINDOWS
-            late = end < idle_since + clock.lateness_ms  # what was answered last lies behind the window's end
-            if end >= idle_since + LONGEST_WAIT_MS or not (decided or waits or late or _has_a_date(window.view)):
-                return
-
-    def _first_clock(self) -> ev.Clock:
-        for feed in self._feeds.values():
-            clock = feed.first_clock()
-            if clock is not None:
-                return clock
-        message = "the log has no clock records; make one with `cpn import`, or record while `cpn clock` runs"
-        raise ConfigError(message)
-
-    def _policy_event(self, t: int) -> ev.PolicySet:
-        policy = self._options.policy
-        return ev.PolicySet(
-            seq=0,
-            t=t,
-            source="cpn",
-            name="dispatch",
-            policy=policy.name,
-            version=policy.version,
-            params=dict(policy.params),
+        options = self._options
+        loop = ClosedLoop(
+            self._feeds,
+            policy=options.policy,
+            route=options.route,
+            window_ms=options.window_ms,
+            plant=self._plant,
+            seconds=self.result.seconds,
+            stage_clock=self._clock,
         )
+        self._fold_window(loop.opening())
+        decided: list[Decision] = []
+        while True:
+            batch = loop.next(decided)
+            self._fold_window(batch)
+            window = self._decide(batch.end, (), on_window)
+            if window is None or loop.over(window.record, window.decisions):
+                return
+            decided = window.decisions
 
-    def _fold_window(self, clock: ev.Clock, own: list[ev.Event]) -> None:
-        """Fold a window into every partition: its records, the runtime's ``own`` events and the plant's answers."""
-        batches = {key: feed.before(clock.t) for key, feed in self._feeds.items()}
-        by_partition: dict[Partition, list[ev.Event]] = {}
-        for event in (*own, *self._ask_plant(batches, clock)):
-            topic, key = address(event)
-            by_partition.setdefault((topic, self._options.route(key, self.partitions[topic])), []).append(event)
-        for at, feed in self._feeds.items():
-            records, cut = feed.fold_window(batches[at], by_partition.get(at, []), clock)
+    def _fold_window(self, batch: LoopWindow) -> None:
+        for at, columns in batch.columns.items():
+            _, cut = self._fold(at, columns)
             if self._sink:
-                self._sink.records(at[0], at[1], records)
+                self._sink.records(at[0], at[1], columns.records)
             if cut is not None:
                 self._apply(cut)
-
-    def _ask_plant(self, batches: dict[Partition, Batch], clock: ev.Clock) -> list[ev.Event]:
-        """What clusters answer up to ``clock``. What the twin refuses as too far ahead never happens to them either."""
-        began = self._clock()
-        furthest = clock.t + clock.max_ahead_ms
-        seen = [
-            event
-            for key, batch in batches.items()
-            for event in batch.events
-            if event is not None
-            and BY_STRUCT[type(event)].role is Role.EXOGENOUS
-            and event.t <= min(furthest, self._feeds[key].furthest())
-        ]
-        seen.sort(key=lambda event: event.t)
-        self._plant.feed(seen)
-        answers = self._plant.advance(clock.t, telemetry=True)
-        self.result.seconds["plant"] += self._clock() - began
-        return answers
 
     # ---------------------------------------------------------------------------------------------------- window
 
@@ -320,9 +272,13 @@ class Run:
             UndecidableError: the second degraded window in a row.
         """
         began = self._clock()
-        clock = self._feeds["tasks", 0].shard.clock
+        open_window = self.dispatcher.mirror.shards["tasks", 0]
         window = self.dispatcher.decide(
-            end, skipped, window_ms=clock.window_ms, lateness_ms=clock.lateness_ms, solve_clock=time.perf_counter
+            end,
+            skipped,
+            window_ms=open_window.window_ms,
+            lateness_ms=open_window.lateness_ms,
+            solve_clock=time.perf_counter,
         )
         self.history.observe(self.dispatcher.mirror)
         record, result = window.record, self.result
@@ -341,10 +297,3 @@ class Run:
             raise UndecidableError(message)
         self._degraded_before = record.degraded
         return None if self._options.until is not None and end >= self._options.until else window
-
-
-def _has_a_date(view: View) -> bool:
-    """Whether a task waits for its earliest start, or a service is demanded: time alone brings more to do."""
-    tasks = view.tasks
-    early = (tasks.state == State.WAITING) & (tasks.earliest_start > view.effective_at)
-    return bool(early.any()) or len(view.services.keys) > 0

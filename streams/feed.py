@@ -1,4 +1,4 @@
-"""One partition of an event log on its way into its shard, in open or closed loop."""
+"""One partition of an event log, read for an open loop or window by window for a closed one."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,14 +9,9 @@ import numpy as np
 
 from twin import events as ev
 from twin.arrays import Bool1, Int1
-from twin.columns import BAD, CLOCK, Columns, DeadLetter, Decoder
+from twin.columns import CLOCK, Columns, Decoder
 from twin.records import Records
-from twin.shards.shard import Cut, Shard
 from twin.topics import BY_STRUCT, Role, address
-from twin.window import NEVER
-
-FAR = 2**62
-"""Beyond every event time, ms."""
 
 _encode = msgspec.json.encode
 
@@ -82,10 +77,7 @@ class Batch:
 
 
 class Feed:
-    """Reads one partition ahead by a chunk and folds it into its shard.
-
-    ``seconds`` is added to by stage, as ``stage_clock`` measures them; ``on_dead`` gets refused records.
-    """
+    """Reads one partition of a log ahead by a chunk. ``seconds`` is added to by stage, as ``stage_clock`` measures them."""
 
     def __init__(
         self,
@@ -93,16 +85,13 @@ class Feed:
         topic: str,
         partition: int,
         seconds: dict[str, float],
-        on_dead: Callable[[list[DeadLetter]], None],
         *,
         stage_clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.topic, self.partition = topic, partition
         self.decoder = Decoder(topic)
-        self.shard = Shard(topic, partition)
-        self.events = 0
         self._log, self._reader = log, log.read(topic, partition)
-        self._seconds, self._on_dead, self._clock = seconds, on_dead, stage_clock
+        self._seconds, self._clock = seconds, stage_clock
         self._chunk: Columns | None = None
         self._at = 0
         self._position = 0
@@ -126,24 +115,15 @@ class Feed:
             self._seconds["decode"] += self._clock() - read
         return True
 
-    def _fold(self, columns: Columns, at: int) -> tuple[int, Cut | None]:
-        began = self._clock()
-        fed = self.shard.feed(columns, at)
-        self._seconds["fold"] += self._clock() - began
-        self.events += fed.position - at
-        if fed.dead:
-            self._on_dead(fed.dead)
-        return fed.position, fed.cut
-
     # ------------------------------------------------------------------------------------------------ open loop
 
-    def next_cut(self) -> Cut | None:
-        """Fold on to the next cut; None at the end of the log."""
-        while self._load():
-            self._at, cut = self._fold(self._chunk, self._at)  # type: ignore[arg-type]  # loaded
-            if cut is not None:
-                return cut
-        return None
+    def chunk(self) -> tuple[Columns, int] | None:
+        """The chunk in hand and the position in it to go on from; None at the end of the log."""
+        return (self._chunk, self._at) if self._load() and self._chunk is not None else None
+
+    def used(self, position: int) -> None:
+        """Note that the chunk in hand has been folded up to ``position``."""
+        self._at = position
 
     # ---------------------------------------------------------------------------------------------- closed loop
 
@@ -155,11 +135,6 @@ class Feed:
                 clock: ev.Clock = columns.events[int(columns.clocks[0])]
                 return clock
         return None
-
-    def furthest(self) -> int:
-        """Event time (ms) beyond which records are refused as too far ahead."""
-        clock = self.shard.clock
-        return FAR if clock.time == NEVER else clock.time + clock.max_ahead_ms
 
     def exhausted(self) -> bool:
         """Whether nothing that a closed loop keeps is left."""
@@ -207,8 +182,8 @@ class Feed:
         self._recorded = msgspec.structs.replace(running[-1], t=int(now[-1]))
         return np.where(times > now[at] + ahead[at], now[at], times)
 
-    def fold_window(self, batch: Batch, answers: list[ev.Event], clock: ev.Clock) -> tuple[Records, Cut | None]:
-        """Fold a window's records, then ``answers``, then ``clock``; returns what goes to the run log, and the cut."""
+    def window(self, batch: Batch, answers: list[ev.Event], clock: ev.Clock) -> Columns:
+        """A window of the run log: its records, then ``answers``, then ``clock``."""
         for event in answers:
             batch.add_event(event, self.decoder)
         own = msgspec.structs.replace(clock, partition=self.partition, seq=self._clocks)
@@ -216,8 +191,7 @@ class Feed:
         batch.add_event(own, self.decoder)
         columns = batch.columns(self._position)
         self._position += len(columns)
-        _, cut = self._fold(columns, 0)
-        return columns.records, cut
+        return columns
 
 
 def kept_in_closed_loop(event: ev.Event | None) -> bool:
@@ -230,6 +204,3 @@ def kept_in_closed_loop(event: ev.Event | None) -> bool:
     if isinstance(event, ev.Clock) or BY_STRUCT[type(event)].role is Role.ANSWER:
         return False
     return not (isinstance(event, ev.PolicySet) and event.name == "dispatch")
-
-
-__all__ = ["BAD", "Batch", "EventLog", "Feed", "kept_in_closed_loop"]

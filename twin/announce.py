@@ -12,7 +12,7 @@ from twin.dispatch.policy import Policy
 from twin.energy.ledger import Bookings, Kind
 from twin.shards.shard import SCHEMA
 from twin.snapshot import counts
-from twin.view import Action, Decisions, Reason, View
+from twin.view import Action, Decisions, Reason, State, View
 
 Splits = Mapping[str, Float1]
 
@@ -155,9 +155,12 @@ _APART = (Action.KEEP, Action.SPLIT)
 
 
 def _counts(view: View, d: Decisions) -> dict[str, int]:
-    """Live tasks by state, decisions by action, keeps and forced moves."""
+    """Live tasks by state, those that wait for their time, services demanded, decisions by action, keeps, forced moves."""
     actions = np.bincount(d.action, minlength=len(Action))
     number = counts(view.tasks.state)
+    waiting = view.tasks.state == State.WAITING
+    number["dated"] = int(np.count_nonzero(waiting & (view.tasks.earliest_start > view.effective_at)))
+    number["services"] = len(view.services.keys)
     number |= {f"{action.name.lower()}s": int(actions[action]) for action in Action if action not in _APART}
     number["keep"] = len(view.tasks.state) - len(d.task)
     number["forced_moves"] = int(

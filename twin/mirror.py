@@ -51,13 +51,18 @@ class Pages:
 
 @dataclass(slots=True)
 class MirrorShard:
-    """One shard as of its last cut. ``changed`` and ``released`` are the rows that cuts changed or freed, by table."""
+    """One shard as of its last cut. ``changed`` and ``released`` are the rows that cuts changed or freed, by table.
+
+    ``window_ms`` and ``lateness_ms`` are those of the window that is open now.
+    """
 
     topic: str
     partition: int
     tables: Tables
     next: int = 0
     time: int = 0
+    window_ms: int = 0
+    lateness_ms: int = 0
     serial: int = -1
     changed: dict[str, Int1] = field(default_factory=dict)
     released: dict[str, list[int]] = field(default_factory=dict)
@@ -78,6 +83,7 @@ class MirrorShard:
             message = f"{cut.topic}-{cut.partition}: cut {cut.serial} does not follow {self.serial}"
             raise TwinBug(message)
         self.next, self.time, self.serial = cut.next, cut.time, cut.serial
+        self.window_ms, self.lateness_ms = cut.window_ms, cut.lateness_ms
         for name, n in cut.sums.items():
             self.counts[name] = self.counts.get(name, 0) + n
         moved = False
