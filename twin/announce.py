@@ -27,6 +27,8 @@ class Solved:
     solve_ms: float
     splits: int = 0
     """Services whose split changes."""
+    published: int = 0
+    """Decisions that are published with the window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def window_out(view: View, solved: Solved, policy: Policy, bookings: Bookings, t
         policy={"name": policy.name, "version": policy.version, "params": dict(policy.params)},
         seed=twin.seed,
         tier=d.tier,
-        counts=_counts(view, d) | {"splits": solved.splits},
+        counts=_counts(view, d) | {"splits": solved.splits, "decisions": solved.published},
         totals=_totals(bookings),
         prices={
             zone: float(price) if known else None

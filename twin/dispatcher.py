@@ -117,7 +117,8 @@ class Dispatcher:
         sha = hashlib.sha256(b"\n".join(_encode(decision) for decision in wire)).digest()
         self.decisions_sha = hashlib.sha256(self.decisions_sha + sha).digest()
         self.mirror.read()
-        solved = replace(solved, splits=sum(decision.action == "split" for decision in wire))
+        splits = sum(decision.action == "split" for decision in wire)
+        solved = replace(solved, splits=splits, published=len(wire))
         return Window(window_out(view, solved, policy, bookings, self._hashes(skipped)), wire, bookings, view)
 
     def _hashes(self, skipped: tuple[int, ...]) -> TwinHashes:
