@@ -19,7 +19,8 @@ class Ids:
     """Rows of one table by entity id. A freed row is used again, the lowest first.
 
     ``sha`` is a running hash over every assignment and release in log order; ``changes`` holds those since the last
-    ``take_changes`` as (row, id), id None for a release.
+    ``take_changes`` as (row, id), id None for a release; ``unsaved`` the newest one of each row since the last
+    ``take_unsaved``, if somebody saves (else None).
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class Ids:
         self.names: list[str | None] = []
         self.sha = ZERO_SHA
         self.changes: list[tuple[int, str | None]] = []
+        self.unsaved: dict[int, str | None] | None = None
         self._free: list[int] = []
 
     def __len__(self) -> int:
@@ -67,11 +69,25 @@ class Ids:
     def _note(self, row: int, name: str | None) -> None:
         self.sha = _chain(self.sha, f"{row}-" if name is None else f"{row}+{name}")
         self.changes.append((row, name))
+        if self.unsaved is not None:
+            self.unsaved[row] = name
 
     def take_changes(self) -> list[tuple[int, str | None]]:
         """What changed since the last call."""
         changes, self.changes = self.changes, []
         return changes
+
+    def take_unsaved(self) -> list[tuple[int, str | None]]:
+        """The newest change of each row that changed since the last call."""
+        unsaved, self.unsaved = self.unsaved, {}
+        return list(unsaved.items()) if unsaved else []
+
+    def restore(self, name_of: dict[int, str], count: int, sha: bytes) -> None:
+        """Go on from ``count`` rows of which those in ``name_of`` are in use, the others free."""
+        self.names = [name_of.get(row) for row in range(count)]
+        self.row_of = {name: row for row, name in enumerate(self.names) if name is not None}
+        self._free = [row for row, name in enumerate(self.names) if name is None]  # ascending, so it is a heap
+        self.sha = sha
 
     def assignments(self) -> list[tuple[int, str | None]]:
         """All rows in use, as changes from nothing, in ascending row."""
@@ -99,6 +115,7 @@ class Texts:
         self.names: list[str] = [""]
         self.sha = ZERO_SHA
         self._taken = 1
+        self._saved = 1
 
     def codes(self, texts: Sequence[str]) -> Int1:
         """The code of each text, new codes in the order of ``texts``. Shape (len(texts),)."""
@@ -128,6 +145,21 @@ class Texts:
         """Texts added since the last call, in the order of their codes."""
         new, self._taken = self.names[self._taken :], len(self.names)
         return new
+
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether texts were added since the last ``take_unsaved``."""
+        return len(self.names) > self._saved
+
+    def take_unsaved(self) -> list[str]:
+        """Texts added since the last call, in the order of their codes; on its own count beside ``take_new``."""
+        new, self._saved = self.names[self._saved :], len(self.names)
+        return new
+
+    def restore(self, texts: Iterable[str], sha: bytes) -> None:
+        """Go on from ``texts``, all in the order of their codes, as taken and saved."""
+        self.apply(texts, sha)
+        self._taken = self._saved = len(self.names)
 
     def apply(self, new: Iterable[str], sha: bytes) -> None:
         """Follow another dictionary by its new texts."""

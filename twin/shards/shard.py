@@ -15,14 +15,25 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from twin.columns import BAD, NOT_FOLDED, Columns, DeadLetter, Decoder
+from twin.errors import TwinBug
 from twin.shards import control, inventory, network, power, services, tasks, telemetry
 from twin.shards.fold import Fold, Outcomes, Tables
 from twin.shards.order import Outcome
+from twin.shards.saved import (
+    Head,
+    ShardSave,
+    StoredShard,
+    decode_head,
+    encode_head,
+    load_tables,
+    save_tables,
+    table_heads,
+)
 from twin.shards.table import Table, TableDelta
 from twin.window import NEVER, WindowClock
 
@@ -86,10 +97,17 @@ class Shard:
     """State of one (topic, partition).
 
     The first cut is a base, and then each ``base_every``-th where that is given: who follows from the start needs no more.
+    ``saved``: keep track of what ``save`` has not given yet.
     """
 
     def __init__(
-        self, topic: str, partition: int, *, retain_ms: int = RETAIN_MS, base_every: int | None = None
+        self,
+        topic: str,
+        partition: int,
+        *,
+        retain_ms: int = RETAIN_MS,
+        base_every: int | None = None,
+        saved: bool = False,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -99,9 +117,17 @@ class Shard:
         self._retain_ms, self._base_every = retain_ms, base_every
         self._sums: Counter[str] = Counter()
         self._serial = 0
+        self._base_next = True
+        if saved:
+            self._keep_unsaved()
         folds: dict[str, Fold] = _MODULES[topic].FOLDS
         self._folds: list[Fold] = [folds[name] for name in Decoder(topic).folds]
         self._expire: Callable[[Tables, int], None] = _MODULES[topic].expired
+
+    @property
+    def serial(self) -> int:
+        """Serial of the last cut, -1 before the first."""
+        return self._serial - 1
 
     def feed(self, columns: Columns, position: int = 0) -> Fed:
         """Fold ``columns`` from ``position`` up to the clock that closes a window, or to the end."""
@@ -240,7 +266,8 @@ class Shard:
 
     def _cut(self, ends: list[int], position: int) -> Cut:
         self._expire(self.tables, self.clock.time - self._retain_ms)
-        base = self._serial % self._base_every == 0 if self._base_every else self._serial == 0
+        base = self._base_next or (self._base_every is not None and self._serial % self._base_every == 0)
+        self._base_next = False
         sums, self._sums = dict(self._sums), Counter()
         cut = Cut(
             topic=self.topic,
@@ -258,3 +285,48 @@ class Shard:
         )
         self._serial += 1
         return cut
+
+    # ------------------------------------------------------------------------------------------------- saving
+
+    def save(self) -> ShardSave:
+        """What changed since the last save (or load, or the start), for a store; the position is the caller's to keep.
+
+        Raises:
+            TwinBug: the shard was made without ``saved``.
+        """
+        if any(table.ids.unsaved is None for table in self.tables.values()):
+            raise TwinBug(f"{self.topic}-{self.partition}: saved, but made without keeping track of changes")
+        heads = table_heads(self.tables)
+        head = Head(SCHEMA, self.clock, dict(self.counts), dict(self._sums), self._serial, heads)
+        return ShardSave(encode_head(head), save_tables(self.tables))
+
+    @classmethod
+    def load(
+        cls,
+        topic: str,
+        partition: int,
+        stored: StoredShard,
+        *,
+        retain_ms: int = RETAIN_MS,
+        base_every: int | None = None,
+    ) -> Self:
+        """The shard that its saves were made of, to be fed from its position on and saved again.
+
+        Its next cut is a base: what had changed since the last cut is not stored.
+
+        Raises:
+            ConfigError: it was stored in another schema.
+            StoreError: what is stored is damaged.
+        """
+        name = f"{topic}-{partition}"
+        shard = cls(topic, partition, retain_ms=retain_ms, base_every=base_every)
+        head = decode_head(stored.head, SCHEMA, name)
+        load_tables(shard.tables, stored, head, name)
+        shard.clock, shard._serial = head.clock, head.serial
+        shard.counts, shard._sums = Counter(head.counts), Counter(head.sums)
+        shard._keep_unsaved()
+        return shard
+
+    def _keep_unsaved(self) -> None:
+        for table in self.tables.values():
+            table.ids.unsaved = {}

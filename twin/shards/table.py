@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from twin.arrays import Bool1, Int1, Rows
+from twin.arrays import Byte1, Int1, Rows
 from twin.ids import Ids, Texts
 
 _FIRST_ROWS = 64
 _STRUCT_CODES = {"<i8": "q", "<u8": "Q", "<i4": "i", "<f8": "d"}
 NEVER_DUE = 2**63 - 1
 NAN = float("nan")
+_CUT, _SAVE = 1, 2
+_BOTH = _CUT | _SAVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,18 @@ class Table:
         self.texts = {column: Texts() for column in texts}
         self.due = NEVER_DUE
         self._offsets = {column: field[1] for column, field in (dtype.fields or {}).items()}
-        self._any_dirty = False
+        self._any_dirty = 0
         self._nothing: TableDelta | None = None
-        self._hold(np.zeros(_FIRST_ROWS, dtype), np.zeros(_FIRST_ROWS, bool))
+        self._hold(np.zeros(_FIRST_ROWS, dtype), np.zeros(_FIRST_ROWS, np.uint8))
 
-    def _hold(self, rows: Rows, dirty: Bool1) -> None:
+    def _hold(self, rows: Rows, dirty: Byte1) -> None:
+        """``dirty``: a bit for changed since the last cut and one for changed since the last save, so one write notes both."""
         self.rows, self._dirty = rows, dirty
         self.width = rows.dtype.itemsize
         # NumPy moves opaque rows by memcpy, structured ones column by column, at up to a hundred times the cost
         self._packed: Rows = rows.view(f"V{self.width}")
         self.memory = rows.view(np.uint8).data
-        self._marks = dirty.view(np.uint8).data
+        self._marks = dirty.data
 
     @property
     def count(self) -> int:
@@ -82,14 +85,14 @@ class Table:
         return rows
 
     def touch(self, rows: Int1) -> None:
-        """Note that ``rows`` changed since the last cut."""
-        self._dirty[rows] = True
-        self._any_dirty = True
+        """Note that ``rows`` changed."""
+        self._dirty[rows] = _BOTH
+        self._any_dirty = _BOTH
 
     def touch_one(self, row: int) -> None:
-        """Note that ``row`` changed since the last cut."""
-        self._marks[row] = 1
-        self._any_dirty = True
+        """Note that ``row`` changed."""
+        self._marks[row] = _BOTH
+        self._any_dirty = _BOTH
 
     def release(self, rows: Int1) -> None:
         """Zero and free ``rows``."""
@@ -105,7 +108,7 @@ class Table:
     def _grow(self, need: int) -> None:
         size = len(self.rows)
         bigger = max(need, 2 * size)
-        rows, dirty = np.zeros(bigger, self.rows.dtype), np.zeros(bigger, bool)
+        rows, dirty = np.zeros(bigger, self.rows.dtype), np.zeros(bigger, np.uint8)
         dirty[:size] = self._dirty
         old = self._packed
         self._hold(rows, dirty)
@@ -114,24 +117,50 @@ class Table:
     def delta(self, *, whole: bool) -> TableDelta:
         """What changed since the last call (everything if ``whole``)."""
         # texts come with rows, so without changed rows there are no new ones
-        if not whole and not self._any_dirty and not self.ids.changes and self._nothing is not None:
+        if not whole and not self._any_dirty & _CUT and not self.ids.changes and self._nothing is not None:
             return self._nothing
         changes, count = self.ids.take_changes(), self.count
-        index = np.arange(count, dtype=np.int64) if whole else self._dirty[:count].nonzero()[0]
+        index = self._take(_CUT)
         texts = {column: texts.take_new() for column, texts in self.texts.items() if texts.has_new}
         if whole:
+            index = np.arange(count, dtype=np.int64)
             changes = self.ids.assignments()
             texts = {column: texts.names[1:] for column, texts in self.texts.items() if len(texts.names) > 1}
         shas = {column: texts.sha for column, texts in self.texts.items()}
-        self._dirty[index] = False
-        self._any_dirty = False
         self._nothing = TableDelta(index[:0], self._packed[:0], [], self.ids.sha, {}, shas, count)
         return TableDelta(index, self._packed[index], changes, self.ids.sha, texts, shas, count)
+
+    def _take(self, bit: int) -> Int1:
+        """The rows that are noted under ``bit``, (n,) ascending; clears it."""
+        dirty = self._dirty[: self.count]
+        index = (dirty & bit).astype(bool).nonzero()[0]
+        dirty &= _BOTH - bit
+        self._any_dirty &= ~bit
+        return index
+
+    def take_unsaved(self) -> Int1:
+        """The rows that changed since the last call, (n,) ascending."""
+        return self._take(_SAVE) if self._any_dirty & _SAVE else np.zeros(0, np.int64)
+
+    def restore(self, packed: bytes, name_of: dict[int, str], count: int, ids_sha: bytes) -> None:
+        """Go on from ``count`` packed rows and their ids, nothing of it new to the next cut or save.
+
+        Raises:
+            ValueError: ``packed`` is not ``count`` rows.
+        """
+        rows = np.frombuffer(packed, f"V{self.width}")
+        if len(rows) != count:
+            raise ValueError(f"{len(rows)} rows instead of {count}")
+        self.ids.restore(name_of, count, ids_sha)
+        if count > len(self.rows):
+            self._grow(count)
+        self._packed[:count] = rows
+        self.due = 0
 
     def apply(self, delta: TableDelta, *, whole: bool) -> None:
         """Follow another table by its delta."""
         if whole:
-            self._hold(np.zeros(_FIRST_ROWS, self.rows.dtype), np.zeros(_FIRST_ROWS, bool))
+            self._hold(np.zeros(_FIRST_ROWS, self.rows.dtype), np.zeros(_FIRST_ROWS, np.uint8))
             self.ids = Ids()
             self.texts = {column: Texts() for column in self.texts}
         self.due = 0

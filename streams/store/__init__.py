@@ -1,0 +1,1 @@
+"""Where shards and cuts live: one protocol, in memory and in Redis."""
