@@ -22,8 +22,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords  # type: ignore[import-untyped]
-from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, IllegalStateError  # type: ignore[import-untyped]
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
+from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, IllegalStateError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import RebalanceAgain
 from faust.transport import drivers
