@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from streams.store.base import CUTS_AT_ONCE, Claim, check_order, fenced
-from twin.shards.saved import ShardSave, StoredShard, StoredTable, TableSave, decode_head
-from twin.shards.shard import SCHEMA, Cut
+from twin.shards.saved import ShardSave, StoredShard, StoredTable, TableSave
+from twin.shards.shard import Cut
 
 
 @dataclass(slots=True)
@@ -61,8 +61,6 @@ class MemoryStore:
     async def claim(self, topic: str, partition: int) -> Claim:
         """See ``TwinStore``."""
         shard = self._shards.setdefault((topic, partition), _Shard())
-        if shard.head:
-            decode_head(shard.head, SCHEMA, f"{topic}-{partition}")
         shard.owner = secrets.token_bytes(8)
         return shard.read()
 
@@ -79,7 +77,7 @@ class MemoryStore:
         """See ``TwinStore``."""
         check_order(topic, partition, base, next)
         shard = self._shard(topic, partition)
-        if owner != shard.owner:
+        if not owner or owner != shard.owner:
             raise fenced(topic, partition, base, next, "another process has claimed the shard")
         if shard.next == next:
             return
