@@ -9,6 +9,9 @@ if meta[1] ~= ARGV[1] then return {'fenced', stored} end
 if stored == ARGV[3] then return {'ok', stored} end -- my own write, sent again after a lost reply
 if stored ~= ARGV[2] then return {'moved', stored} end
 
+-- A full Redis refuses a script at its first write only, and only if that may need memory (HDEL does not): this one does.
+redis.call('HSET', KEYS[1], 'schema', ARGV[4])
+
 local MANY = 4000 -- unpack fails from about 8,000 values on
 local function call(command, key, values)
   for at = 1, #values, MANY do
@@ -40,6 +43,6 @@ for i = #changes + 4, #KEYS do
   redis.call('ZADD', KEYS[2], serial, serial)
   if ARGV[at + 1] == '1' then redis.call('ZADD', KEYS[3], serial, serial) end
 end
-redis.call('HSET', KEYS[1], 'schema', ARGV[4], 'next', ARGV[3], 'head', ARGV[5])
+redis.call('HSET', KEYS[1], 'next', ARGV[3], 'head', ARGV[5])
 if serial then redis.call('HSET', KEYS[1], 'serial', serial) end
 return {'ok', ARGV[3]}
