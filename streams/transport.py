@@ -247,6 +247,7 @@ class Consumer(driver.Consumer):
         """Pace small fetches; wait 10 ms where Consumer._wait_next_records sleeps 1 s: when every buffer is full.
 
         No records without flow: Consumer.getmany would take that for a reason to seek, in the middle of a rebalance.
+        And all that was taken is delivered: it would drop, from the middle of the log, what has been paused since.
         """
         if not self.flow_active:
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]
@@ -256,9 +257,9 @@ class Consumer(driver.Consumer):
             await asyncio.sleep(0.01)
             return None, None
         self._fetched_at = time.monotonic()
-        chunks, active = await super()._wait_next_records(timeout)
+        chunks, _ = await super()._wait_next_records(timeout)
         self._small = sum(len(chunk.records) for [chunk] in (chunks or {}).values()) <= self.options.small
-        return chunks if self.flow_active else None, active
+        return chunks if self.flow_active else None, None
 
     def _to_message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
         """One message per chunk. Its offset is the last position that the chunk covers: a commit then covers holes too."""
