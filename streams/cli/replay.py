@@ -1,7 +1,5 @@
 """``cpn replay``: run an event log through the twin, with the recorded answers or with the plant's."""
 
-import re
-import time
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from producers.log import LogReader
+from producers.pace import Pace
 from streams.cli.output import JsonFlag, command, err, instant_ms, iso, out, print_json, progress, window_length_ms
 from streams.cli.runs import RunRequest, execute, log_folder
 from twin.dispatch.policy import POLICIES, Policy
@@ -49,7 +48,7 @@ def replay(
       cpn replay logs/europe --policy price:break_even_h=2 --window 15m --out runs/price --json
     """
     request = plan(log, policy, window=window, until=until, folder=folder, seed=seed, overwrite=overwrite)
-    pace = _Pace(speed)
+    pace = Pace(speed)
     reader = LogReader(request.log)
     windows = _expected_windows(reader, request)
     with progress(quiet=as_json) as bar:
@@ -139,31 +138,6 @@ def read_policy(text: str) -> Policy:
     if not isinstance(table, dict):
         raise ConfigError(f'--policy {text}: expected a table with policy = "NAME" and its parameters')
     return Policy.from_mapping(table)
-
-
-_FACTOR = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)x")
-
-
-class _Pace:
-    """Sleeps so that event time passes ``speed`` times as fast as the wall clock; ``max`` never sleeps."""
-
-    def __init__(self, speed: str) -> None:
-        factor = _FACTOR.fullmatch(speed)
-        if speed != "max" and not (factor and float(factor[1]) > 0):
-            raise ConfigError(f"--speed {speed!r}: write max, or a factor such as 60x")
-        self._factor = float(factor[1]) if factor else None
-        self._start: tuple[float, int] | None = None
-
-    def wait(self, t: int) -> None:
-        """Return when event time ``t`` is due."""
-        if self._factor is None:
-            return
-        now = time.monotonic()
-        if self._start is None:
-            self._start = (now, t)
-        due = self._start[0] + (t - self._start[1]) / 1000 / self._factor
-        if due > now:
-            time.sleep(due - now)
 
 
 def _expected_windows(reader: LogReader, request: RunRequest) -> int | None:
