@@ -256,6 +256,10 @@ class Consumer(driver.Consumer):
         if not self._get_active_partitions():
             await asyncio.sleep(0.01)
             return None, None
+        if (
+            self._buffered_partitions or self._paused_partitions
+        ):  # what was fetched of them wakes nobody when they go on
+            timeout = 0.02
         self._fetched_at = time.monotonic()
         chunks, _ = await super()._wait_next_records(timeout)
         self._small = sum(len(chunk.records) for [chunk] in (chunks or {}).values()) <= self.options.small

@@ -127,7 +127,7 @@ def test_small_fetches_are_paced(settings: Settings) -> None:
 
 def test_full_buffers_are_looked_at_again_at_once(settings: Settings) -> None:
     async def main() -> None:
-        [topic] = await topics_of(settings, "tasks")
+        [topic] = await topics_of(settings, "tasks", partitions=2)  # the other one is idle
         end = await send(settings, topic, [b"x" * 1_000] * 300, max_batch_size=2_000)
 
         async def slow(_: Chunk) -> None:
