@@ -23,6 +23,11 @@ settings.register_profile("search", deadline=None, max_examples=2_000, suppress_
 settings.load_profile("cpn")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # kafka-python reads its message schemas this way when it is imported; nothing of ours does
+    config.addinivalue_line("filterwarnings", "ignore:(open|read)_text is deprecated. Use files:DeprecationWarning")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Return the root of the checkout."""
