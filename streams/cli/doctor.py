@@ -44,13 +44,14 @@ class Finding:
 @command
 def doctor(
     bootstrap: Annotated[
-        str | None, typer.Option(envvar="CPN_BOOTSTRAP", help="Look at this broker too, HOST:PORT.")
+        str | None,
+        typer.Option(envvar="CPN_BOOTSTRAP", help="Look at this broker too, HOST:PORT; default CPN_BOOTSTRAP."),
     ] = None,
     redis: Annotated[
-        str | None, typer.Option(envvar="CPN_REDIS_URL", help="Look at this Redis too, redis://HOST:PORT.")
+        str | None, typer.Option(envvar="CPN_REDIS_URL", help="Look at this Redis too; default CPN_REDIS_URL.")
     ] = None,
     namespace: Annotated[
-        str, typer.Option(envvar="CPN_NAMESPACE", help="Name of the twin whose topics are looked at.")
+        str, typer.Option(envvar="CPN_NAMESPACE", help="The twin whose topics are looked at.")
     ] = "cpn",
     as_json: JsonFlag = False,
 ) -> None:
