@@ -67,25 +67,48 @@ def check_broker(bootstrap: str) -> None:
 
 
 @contextmanager
-def broker_errors(bootstrap: str) -> Iterator[None]:
-    """Turn what the client libraries raise into errors of ours.
+def connecting(bootstrap: str) -> Iterator[None]:
+    """Turn what the client libraries raise while they look for a broker into errors of ours.
 
     Raises:
         ConfigError: no Kafka broker answers at ``bootstrap``, or not in time.
         StoreError: the broker refuses or fails.
     """
-    errors, other = client_library("kafka.errors"), client_library("aiokafka.errors")
+    errors, others = client_library("kafka.errors"), client_library("aiokafka.errors")
+    try:
+        with talking(bootstrap):
+            yield
+    except StoreError as error:
+        silence = (
+            errors.KafkaTimeoutError,
+            errors.KafkaConnectionError,
+            others.KafkaTimeoutError,
+            others.KafkaConnectionError,
+        )
+        if isinstance(error.__cause__, silence):
+            raise ConfigError(
+                f"no Kafka broker answers at {bootstrap} ({error.__cause__}): start it, or say where it is with "
+                "--bootstrap or CPN_BOOTSTRAP"
+            ) from error
+        raise
+
+
+@contextmanager
+def talking(bootstrap: str) -> Iterator[None]:
+    """Turn what the client libraries raise into errors of ours.
+
+    Raises:
+        StoreError: the broker refuses, fails or is silent.
+    """
+    errors, others = client_library("kafka.errors"), client_library("aiokafka.errors")
     try:
         yield
-    except (
-        errors.KafkaTimeoutError,
-        errors.KafkaConnectionError,
-        other.KafkaTimeoutError,
-        other.KafkaConnectionError,
-    ) as error:
-        raise ConfigError(
-            f"no Kafka broker answers at {bootstrap} ({error}): start it, or say where it is with --bootstrap or "
-            "CPN_BOOTSTRAP"
-        ) from error
-    except (errors.KafkaError, other.KafkaError) as error:
-        raise StoreError(f"broker {bootstrap}: {error}") from error
+    except (errors.KafkaError, others.KafkaError) as error:
+        raise StoreError(f"broker {bootstrap}: {describe(error)}") from error
+
+
+def describe(error: BaseException) -> str:
+    """Return the name of an error of a client library and what it says, the name once."""
+    name = type(error).__name__
+    said = str(error).removeprefix(name).lstrip(": ")
+    return f"{name}: {said}" if said else name

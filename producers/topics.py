@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from producers.broker import PATIENCE_S, broker_errors, check_broker, client_library
+from producers.broker import PATIENCE_S, check_broker, client_library, connecting
 from producers.log import DEFAULT_PARTITIONS
 from twin.errors import ConfigError
 from twin.topics import IN_TOPICS, OUT_TOPICS
@@ -219,7 +219,7 @@ def _describe(admin: Any, names: Iterable[str]) -> list[Found]:  # noqa: ANN401 
 def _admin(bootstrap: str) -> Iterator[Any]:
     kafka = client_library()
     check_broker(bootstrap)
-    with broker_errors(bootstrap):
+    with connecting(bootstrap):
         patience_ms = round(PATIENCE_S * 1000)
         admin = kafka.KafkaAdminClient(bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=patience_ms)
         try:
