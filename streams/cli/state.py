@@ -1,5 +1,6 @@
 """``cpn state``: what the twin knows of one cluster, task, zone or service, now or at a past time."""
 
+import asyncio
 from collections.abc import Iterator
 from difflib import get_close_matches
 from enum import StrEnum
@@ -13,9 +14,10 @@ from rich.markup import escape
 from producers.log import LogReader
 from streams.cli.output import JsonFlag, command, instant_ms, iso, out, print_json
 from streams.cli.runs import log_folder
+from streams.settings import load_settings
 from twin import lookup
 from twin.columns import Decoder
-from twin.errors import ConfigError
+from twin.errors import ConfigError, StoreError
 from twin.records import Records
 from twin.shards import control
 from twin.shards.shard import Shard
@@ -35,25 +37,29 @@ class Entity(StrEnum):
 def state(
     entity: Annotated[Entity, typer.Argument(help="What kind of thing.")],
     name: Annotated[str, typer.Argument(metavar="ID", help="Its id; a service is SERVICE or SERVICE@ORIGIN.")],
-    log: Annotated[Path, typer.Option("--log", help="Folder of an event log, or of a run.")],
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", help="Folder of an event log, or of a run; without it: the running twin in Redis."),
+    ] = None,
+    redis: Annotated[str | None, typer.Option(help="Redis of the running twin; default CPN_REDIS_URL.")] = None,
     at: Annotated[str | None, typer.Option("--at", help="As of the last clock at or before this time.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the state of one cluster, task, zone or service, folded from an event log.
+    """Show the state of one cluster, task, zone or service: of the running twin, or folded from an event log.
 
     Examples:
-      cpn state cluster NL --log logs/europe
+      cpn state cluster NL
 
       cpn state task surf-2062109 --log runs/price --at 2022-09-26T12:00:00Z --json
     """
-    source = _Source(LogReader(log_folder(log)), instant_ms(at) if at else None)
+    source = _source(log, redis, at)
     found = {
         Entity.CLUSTER: _cluster,
         Entity.TASK: _task,
         Entity.ZONE: _zone,
         Entity.SERVICE: _service,
     }[entity](source, name)
-    if entity is Entity.TASK and (log / "decisions.jsonl").exists():
+    if entity is Entity.TASK and log is not None and (log / "decisions.jsonl").exists():
         found["decisions"] = list(_decisions(log / "decisions.jsonl", name, source.at))
     found = {"as_of": iso(source.time), **found}
     if as_json:
@@ -62,27 +68,29 @@ def state(
         _show(found)
 
 
-class _Source:
-    """Folds the shards that an answer needs, up to a time."""
+def _source(log: Path | None, redis: str | None, at: str | None) -> "_Source":
+    if log is not None:
+        return _Log(LogReader(log_folder(log)), instant_ms(at) if at else None)
+    if at is not None:
+        raise ConfigError("--at needs --log: Redis has the state of now; `cpn record` makes a log of the topics")
+    return _Store(redis)
 
-    def __init__(self, reader: LogReader, at: int | None) -> None:
-        self._reader, self.at = reader, at
+
+class _Source:
+    """Where shards come from; ``time`` is the latest clock among those that were asked for, ms."""
+
+    def __init__(self) -> None:
         self.time = 0
+        self.at: int | None = None
 
     def shards(self, topic: str) -> list[Shard]:
-        shards = []
-        for name, partition in self._reader.partitions():
-            if name != topic:
-                continue
-            columns = Decoder(topic).decode(_whole(self._reader.read(topic, partition)))
-            if self.at is not None:
-                columns = columns.until(self.at)
-            shard, position = Shard(topic, partition), 0
-            while position < len(columns):
-                position = shard.feed(columns, position).position
-            self.time = max(self.time, shard.clock.time)
-            shards.append(shard)
+        """All shards of a topic."""
+        shards = self._shards(topic)
+        self.time = max([self.time, *(shard.clock.time for shard in shards)])
         return shards
+
+    def _shards(self, topic: str) -> list[Shard]:
+        raise NotImplementedError
 
     def rows(self, shards: list[Shard], table: str, ids: str, *, prefix: bool = False) -> list[dict[str, Any]]:
         """The rows named ``ids``, or whose name starts so."""
@@ -93,6 +101,61 @@ class _Source:
                 if name == ids or (prefix and name.startswith(ids)):
                     found.append({"id": name, **lookup.row_json(shard.topic, t, row)})
         return found
+
+
+class _Log(_Source):
+    """Folds the shards that an answer needs out of an event log, up to a time."""
+
+    def __init__(self, reader: LogReader, at: int | None) -> None:
+        super().__init__()
+        self._reader, self.at = reader, at
+
+    def _shards(self, topic: str) -> list[Shard]:
+        return [self._fold(topic, partition) for name, partition in self._reader.partitions() if name == topic]
+
+    def _fold(self, topic: str, partition: int) -> Shard:
+        columns = Decoder(topic).decode(_whole(self._reader.read(topic, partition)))
+        if self.at is not None:
+            columns = columns.until(self.at)
+        shard, position = Shard(topic, partition), 0
+        while position < len(columns):
+            position = shard.feed(columns, position).position
+        return shard
+
+
+class _Store(_Source):
+    """Reads the shards of the running twin, each as of one moment."""
+
+    def __init__(self, url: str | None) -> None:
+        super().__init__()
+        self._settings = load_settings(redis_url=url)
+
+    def _shards(self, topic: str) -> list[Shard]:
+        return asyncio.run(self._read(topic))
+
+    async def _read(self, topic: str) -> list[Shard]:
+        try:
+            from streams.partitions import noted_partitions  # noqa: PLC0415  # an extra, not needed for logs
+            from streams.store.redis import RedisStore  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"{error.name} is not installed: pip install 'cpn-twin[stream]', or name a log with --log"
+            ) from error
+        store = RedisStore(self._settings.redis_url, self._settings.namespace)
+        try:
+            counts = await noted_partitions(store)
+            found = [(p, await store.read(topic, p)) for p in range(counts.get(topic, 0))]
+        except StoreError as error:
+            raise ConfigError(
+                f"{error}: start it, or say where it is with --redis; or name a log with --log"
+            ) from error
+        finally:
+            await store.close()
+        if not counts:
+            raise ConfigError(
+                f"no twin of namespace {self._settings.namespace!r} in Redis: start it with `cpn up`, or name a log with --log"
+            )
+        return [Shard.load(topic, p, claim.stored) for p, claim in found if claim and claim.stored]
 
 
 def _whole(chunks: Iterator[Records]) -> Records:
