@@ -6,9 +6,9 @@ Read with ``LogReader``, write with ``LogWriter``; ``log_check`` looks inside on
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-from producers.log_lines import LinesPart, read_lines
+from producers.log_lines import read_lines
 from producers.log_manifest import (
     FORMAT_VERSION,
     MANIFEST,
@@ -16,12 +16,11 @@ from producers.log_manifest import (
     FileFormat,
     Manifest,
     Part,
-    part_file,
     read_manifest,
-    sha256_of,
     write_manifest,
 )
-from producers.log_parquet import ParquetPart, read_parquet
+from producers.log_parquet import read_parquet
+from producers.log_part import UNFINISHED, OpenPart, Saved, make_room, read_saved, write_saved
 from twin.errors import ConfigError, StoreError, TwinBug
 from twin.records import Headers, Records
 from twin.topics import IN_TOPICS
@@ -30,53 +29,6 @@ CHUNK = 20_000
 _HELD = 5_000  # records of one part held before they are written
 
 DEFAULT_PARTITIONS: dict[str, int] = {topic: 4 if topic == "tasks" else 1 for topic in IN_TOPICS}
-
-
-class _PartWriter(Protocol):
-    def write(self, records: Records) -> None: ...
-    def close(self) -> None: ...
-    def abandon(self) -> None: ...
-
-
-class _OpenPart:
-    """A part being written, with what its line of the manifest will say."""
-
-    def __init__(self, folder: Path, topic: str, partition: int, files: FileFormat, level: int) -> None:
-        self.path = folder / part_file(topic, partition, files)
-        self.topic, self.partition = topic, partition
-        self.held = Records(0, 0)
-        self.records = 0
-        self.first_offset: int | None = None
-        self.next = 0
-        self.first_t: int | None = None
-        self.last_t: int | None = None
-        self.writer: _PartWriter = (LinesPart if files == "jsonl" else ParquetPart)(self.path, level)
-
-    def flush(self) -> None:
-        held = self.held
-        if not held.values:
-            return
-        low, high = min(held.times), max(held.times)
-        self.first_t = low if self.first_t is None else min(self.first_t, low)
-        self.last_t = high if self.last_t is None else max(self.last_t, high)
-        self.first_offset = held.offsets[0] if self.first_offset is None else self.first_offset
-        self.records += len(held)
-        self.held = Records(self.next, self.next)
-        self.writer.write(held)
-
-    def entry(self) -> Part:
-        first = self.next if self.first_offset is None else self.first_offset
-        return Part(
-            file=self.path.name,
-            topic=self.topic,
-            partition=self.partition,
-            records=self.records,
-            first_offset=first,
-            next_offset=self.next,
-            first_t=self.first_t,
-            last_t=self.last_t,
-            sha256=sha256_of(self.path),
-        )
 
 
 class LogWriter:
@@ -91,6 +43,8 @@ class LogWriter:
         format: ``jsonl`` (gzip) or ``parquet`` (extra ``parquet``).
         meta: what the manifest should say beyond positions; may be added to until ``close``.
         overwrite: replace a log that is there already.
+        resume: go on with a log that is there, finished or saved half written, in place of ``meta`` with its own; begin one
+            if there is none.
 
     Raises:
         ConfigError: the folder holds a log and ``overwrite`` is not set, or the format is unknown.
@@ -106,6 +60,7 @@ class LogWriter:
         format: FileFormat = "jsonl",  # noqa: A002 - the word of the command line
         meta: Mapping[str, Any] | None = None,
         overwrite: bool = False,
+        resume: bool = False,
     ) -> None:
         if format not in SUFFIXES:
             raise ConfigError(f"unknown log format {format!r}: expected one of {', '.join(SUFFIXES)}")
@@ -113,13 +68,23 @@ class LogWriter:
         self.partitions = dict(partitions)
         self.meta: dict[str, Any] = dict(meta or {})
         self._files: FileFormat = format
-        self._parts: dict[tuple[str, int], _OpenPart] = {}
+        self._parts: dict[tuple[str, int], OpenPart] = {}
         try:
             path.mkdir(parents=True, exist_ok=True)
-            _make_room(path, overwrite=overwrite)
+            saved = read_saved(path) if resume else None
+            if saved is None:
+                make_room(path, overwrite=overwrite)
+            elif saved.topics != self.partitions:
+                raise ConfigError(f"{path}: the log has the partitions {saved.topics}, not {self.partitions}")
+            else:
+                self.meta = dict(saved.meta)
+            before = {(part.topic, part.partition): part for part in saved.parts} if saved else {}
             for topic, count in self.partitions.items():
                 for p in range(count):
-                    self._parts[topic, p] = _OpenPart(path, topic, p, format, level)
+                    self._parts[topic, p] = OpenPart(path, topic, p, format, level, saved=before.get((topic, p)))
+            if saved is not None:
+                self.save()
+                (path / MANIFEST).unlink(missing_ok=True)  # no whole log any more
         except OSError as error:
             self.abandon()
             raise StoreError(f"{error.filename or path}: {error.strerror or error}") from error
@@ -174,6 +139,29 @@ class LogWriter:
         if len(held.values) >= _HELD:
             self._flush(part)
 
+    @property
+    def positions(self) -> dict[tuple[str, int], int]:
+        """The next offset of each part."""
+        return {at: part.next for at, part in self._parts.items()}
+
+    def save(self) -> None:
+        """Bring what is there to the disk, so that a writer with ``resume`` goes on from here whatever happens to this one.
+
+        Raises:
+            StoreError: the file system does not take it.
+        """
+        parts = []
+        for part in self._parts.values():
+            try:
+                parts.append(part.save())
+            except OSError as error:
+                raise self._failed(part, error) from error
+        try:
+            write_saved(self.path, Saved(topics=self.partitions, parts=parts, meta=self.meta))
+        except OSError as error:
+            self.abandon()
+            raise StoreError(f"{self.path / UNFINISHED}: {error.strerror or error}") from error
+
     def close(self) -> Manifest:
         """Write what is held, then the manifest, and return it.
 
@@ -199,6 +187,7 @@ class LogWriter:
             meta=self.meta,
         )
         write_manifest(self.path, manifest)
+        (self.path / UNFINISHED).unlink(missing_ok=True)
         return manifest
 
     def abandon(self) -> None:
@@ -217,36 +206,21 @@ class LogWriter:
         else:
             self.abandon()
 
-    def _part(self, topic: str, partition: int) -> _OpenPart:
+    def _part(self, topic: str, partition: int) -> OpenPart:
         try:
             return self._parts[topic, partition]
         except KeyError:
             raise TwinBug(f"{self.path}: the log has no part {topic}-{partition}") from None
 
-    def _flush(self, part: _OpenPart) -> None:
+    def _flush(self, part: OpenPart) -> None:
         try:
             part.flush()
         except OSError as error:
             raise self._failed(part, error) from error
 
-    def _failed(self, part: _OpenPart, error: OSError) -> StoreError:
+    def _failed(self, part: OpenPart, error: OSError) -> StoreError:
         self.abandon()
         return StoreError(f"{part.path}: {error.strerror or error}; the log is not complete and has no {MANIFEST}")
-
-
-def _make_room(folder: Path, *, overwrite: bool) -> None:
-    """Take an older log away, its manifest first, so that its parts are never taken for a log of ours."""
-    if not (folder / MANIFEST).exists():
-        return
-    if not overwrite:
-        raise ConfigError(f"{folder}: there is an event log here already; choose another folder, or --overwrite it")
-    try:
-        old = [part.file for part in read_manifest(folder).parts]
-    except ConfigError:
-        old = []  # not a log we know the parts of: ours take their places
-    (folder / MANIFEST).unlink()
-    for name in old:
-        (folder / name).unlink(missing_ok=True)
 
 
 class LogReader:

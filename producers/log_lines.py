@@ -5,6 +5,7 @@ line of UTF-8 JSON, else as ``b`` in base64; a key or headers that are not UTF-8
 """
 
 import operator
+import os
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
@@ -107,22 +108,44 @@ def encode_lines(records: Records) -> bytes:
 
 
 class LinesPart:
-    """Writes one part. The same records at the same level give the same bytes: the gzip header carries no time, no name."""
+    """Writes one part. The same records at the same level give the same bytes: the gzip header carries no time, no name.
 
-    def __init__(self, path: Path, level: int) -> None:
-        self._file = path.open("wb")
+    ``size`` keeps that many bytes of a part that is there, which end with a whole gzip member, and goes on after them.
+    """
+
+    def __init__(self, path: Path, level: int, size: int = 0) -> None:
+        self._file = path.open("r+b" if size else "wb")
+        if size:
+            self._file.truncate(size)
+            self._file.seek(size)
+        self._level = level
         self._gzip = zlib.compressobj(level, zlib.DEFLATED, 31)
+        self._begun = not size  # an empty part is an empty gzip file, not an empty file
 
     def write(self, records: Records) -> None:
         """Add ``records``."""
+        self._begun = True
         self._file.write(self._gzip.compress(encode_lines(records)))
+
+    def sync(self) -> int:
+        """End the gzip member, wait until the disk has everything, and return the bytes so far."""
+        self._end_member()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
 
     def close(self) -> None:
         """Write what is left and close the file."""
         try:
-            self._file.write(self._gzip.flush())
+            self._end_member()
         finally:
             self._file.close()
+
+    def _end_member(self) -> None:
+        if self._begun:
+            self._file.write(self._gzip.flush())
+            self._gzip = zlib.compressobj(self._level, zlib.DEFLATED, 31)
+            self._begun = False
 
     def abandon(self) -> None:
         """Close the file as it is."""
