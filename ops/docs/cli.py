@@ -24,7 +24,7 @@ Written by `ops/docs/cli.py` from the commands themselves. Exit codes stand in t
 Times are ISO 8601 (UTC unless they say otherwise) or epoch milliseconds; durations are `5m`, `90s`, `1h`, `500ms`, `2d`.
 A folder of a run stands for its `log/` wherever a log is asked for.
 """
-_NAMES = {str: "TEXT", int: "N", Path: "PATH"}
+_NAMES = {str: "TEXT", int: "N", float: "X", Path: "PATH"}
 
 
 def render() -> str:

@@ -11,6 +11,7 @@ from streams.cli.doctor import doctor
 from streams.cli.importing import import_dataset
 from streams.cli.logs import logs
 from streams.cli.output import out
+from streams.cli.plant import plant
 from streams.cli.processes import dispatcher, worker
 from streams.cli.replay import replay
 from streams.cli.state import state
@@ -45,6 +46,7 @@ app.command("state")(state)
 app.add_typer(logs, name="log")
 app.command("worker")(worker)
 app.command("dispatcher")(dispatcher)
+app.command("plant")(plant)
 app.command("doctor")(doctor)
 
 
