@@ -27,6 +27,8 @@ from twin.shards.shard import BASE_EVERY, Cut, Shard
 log = structlog.get_logger()
 TEND_S = 0.01
 """How often a worker looks whether partitions that are ahead of the dispatcher may go on."""
+VERIFY_S = 1.0
+"""How often it looks whether the store still has its claims."""
 DECIDED = "decided"
 """Name of the store's mark: the end of the newest window that the dispatcher has decided, ms."""
 
@@ -106,6 +108,7 @@ class Ingest:
         self._lock = asyncio.Lock()
         self._claims = 0
         self._decided = -1
+        self._verified = time.monotonic()
         self.parts: dict[TP, Part] = {}
         self.progress = time.monotonic()
         """When anything was last claimed or written."""
@@ -249,6 +252,9 @@ class Ingest:
     async def _tend(self) -> None:
         now = time.monotonic()
         parts = list(self.parts.values())
+        if now - self._verified >= VERIFY_S:
+            self._verified = now
+            await self._verify(parts)
         if any(part.paused for part in parts):
             await self._learn_decided()
         for part in parts:
@@ -259,6 +265,18 @@ class Ingest:
                     self._resume([part.tp])
             if part.cuts or (part.dirty and self._late(part, now)):
                 await self._write(part)
+
+    async def _verify(self, parts: list[Part]) -> None:
+        """Look whether the store still has what was written. Who has nothing to write would wait for ever otherwise."""
+        held = await asyncio.gather(
+            *(self._store.holds(part.shard.topic, part.shard.partition, part.owner, part.written) for part in parts)
+        )
+        for part, still in zip(parts, held, strict=True):
+            if not still and self.parts.get(part.tp) is part:
+                raise FencedError(
+                    f"{part.name}: the store no longer has the claim, or not the position {part.written}: another process "
+                    "has claimed it, or Redis was emptied or rolled back"
+                )
 
     async def _learn_decided(self) -> None:
         mark = await self._store.get_mark(DECIDED)

@@ -63,6 +63,13 @@ class TwinStore(Protocol):
         """
         ...
 
+    async def holds(self, topic: str, partition: int, owner: bytes, position: int) -> bool:
+        """Whether ``owner`` is still the last claimer and ``position`` still the stored one; writes nothing.
+
+        A worker that has nothing to write would else never learn that the store has forgotten.
+        """
+        ...
+
     async def read(self, topic: str, partition: int) -> Claim | None:
         """A shard as ``claim`` gives it, of one moment and without claiming it; None if there is nothing."""
         ...

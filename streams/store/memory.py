@@ -90,6 +90,11 @@ class MemoryStore:
             shard.cuts[cut.serial] = cut
             shard.last_serial = cut.serial
 
+    async def holds(self, topic: str, partition: int, owner: bytes, position: int) -> bool:
+        """See ``TwinStore``."""
+        shard = self._shard(topic, partition)
+        return shard.owner == owner and shard.next == position
+
     async def read(self, topic: str, partition: int) -> Claim | None:
         """See ``TwinStore``."""
         claim = self._shard(topic, partition).read()

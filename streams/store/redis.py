@@ -196,6 +196,12 @@ class RedisStore:
         if verdict == b"moved":
             raise fenced(topic, partition, base, next, f"the stored position is {int(stored)}; Redis has rolled back?")
 
+    async def holds(self, topic: str, partition: int, owner: bytes, position: int) -> bool:
+        """See ``TwinStore``."""
+        stored = await self._ask(self._redis.hmget(self._key(topic, partition, "meta"), ["owner", "next"]))
+        holder, at = cast("list[bytes | None]", stored)
+        return holder == owner and int(at or 0) == position
+
     # ------------------------------------------------------------------------------------------------- cuts
 
     async def last_serial(self, topic: str, partition: int) -> int:

@@ -122,6 +122,18 @@ async def test_a_shard_that_nobody_claimed_cannot_be_written(stores: Opener) -> 
         await refused(stores(), owner, 0, 10, "claimed")
 
 
+async def test_a_claimer_can_ask_whether_its_claim_stands(stores: Opener) -> None:
+    mine, other = stores(), stores()
+    assert not await mine.holds("tasks", 1, b"nobody", 0)
+    owner = (await mine.claim("tasks", 1)).owner
+    assert await mine.holds("tasks", 1, owner, 0)
+    await mine.apply("tasks", 1, owner, 0, 10, save("ten", [(0, b"ten")]), [])
+    assert await mine.holds("tasks", 1, owner, 10)
+    assert not await mine.holds("tasks", 1, owner, 0)
+    await other.claim("tasks", 1)
+    assert not await mine.holds("tasks", 1, owner, 10)
+
+
 async def test_overlaps_and_holes_are_refused(stores: Opener) -> None:
     store = stores()
     owner = (await store.claim("tasks", 1)).owner

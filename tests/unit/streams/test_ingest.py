@@ -188,6 +188,21 @@ async def test_a_worker_whose_partition_was_claimed_by_another_is_turned_away(lo
         )
 
 
+async def test_a_worker_with_nothing_to_write_learns_that_the_store_has_forgotten(log: Path) -> None:
+    store, tp = MemoryStore(), TP("cpn.tasks", 0)
+    bench = Bench(store)
+    claim = (await bench.ingest.claim({tp}))[tp]
+    await bench.ingest.handle(
+        Chunk(tp.topic, tp.partition, claim.number, next(iter(chunks_of(log, tp, 0, 10)))), last=True
+    )
+    bench.ingest._verified -= 10
+    await bench.ingest._tend()  # all is well
+    store._shards.clear()
+    bench.ingest._verified -= 10
+    with pytest.raises(FencedError, match=r"tasks-0: the store no longer has the claim, or not the position 10"):
+        await bench.ingest._tend()
+
+
 async def test_a_partition_waits_for_the_dispatcher_and_goes_on_with_it(log: Path, reference: Reference) -> None:
     store, tp = MemoryStore(), TP("cpn.power", 0)
     bench = Bench(store, pending_windows=3)
