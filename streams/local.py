@@ -34,7 +34,7 @@ HOST = "127.0.0.1"
 _FREE_PORTS = range(15_000, 32_000)
 # The shell becomes the program; before that it leaves a watcher behind, whose `read` fails when the starter is gone.
 # `kill 0` means the process group, which cannot be somebody else's by now, as a process id could.
-_WATCHED = 'exec 3<&0; (read _ <&3 || kill -KILL 0) & exec "$@" </dev/null 3<&-'
+WATCHED = 'exec 3<&0; (read _ <&3 || kill -KILL 0) & exec "$@" </dev/null 3<&-'
 _LOG_LINES = 15
 # Kafka's Metadata request, version 1, of no topic: size, api, version, correlation id, client id, topics. Written out
 # here because a client library takes longer to import than Redis to start.
@@ -139,7 +139,7 @@ class Service(ABC):
         with self.log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(  # noqa: S603
-                    ["/bin/sh", "-c", _WATCHED, "sh", *command],
+                    ["/bin/sh", "-c", WATCHED, "sh", *command],
                     cwd=self.folder,
                     stdin=subprocess.PIPE,
                     stdout=log,

@@ -5,15 +5,15 @@ The runtime is the conductor: it writes records, the plant's answers and clocks,
 
 from collections.abc import Awaitable, Callable
 
-from streams.closed_loop import ClosedLoop
+from streams.closed_loop import ClosedLoop, LoopWindow
 from streams.windows import DecidedWindow, WindowReader
 from twin.assembler import Partition
 from twin.decisions import Decision
 from twin.errors import TwinBug
 from twin.records import Records
 
-Send = Callable[[Partition, Records], Awaitable[None]]
-"""Writes records to a partition of an in-topic, and returns when the broker has them."""
+Send = Callable[[dict[Partition, Records]], Awaitable[None]]
+"""Writes records to partitions of in-topics, and returns when the broker has them."""
 
 
 async def lockstep(
@@ -29,13 +29,11 @@ async def lockstep(
     Raises:
         TwinBug: the dispatcher decided another window than was written.
     """
-    for at, columns in loop.opening().columns.items():
-        await send(at, columns.records)
+    await send(_records(loop.opening()))
     decided: list[Decision] = []
     while True:
         window = loop.next(decided)
-        for at, columns in window.columns.items():
-            await send(at, columns.records)
+        await send(_records(window))
         done = await windows.next()
         if done.record.window != window.end:
             raise TwinBug(
@@ -45,3 +43,7 @@ async def lockstep(
         decided = done.decisions
         if loop.over(done.record, decided) or (until is not None and window.end >= until):
             return
+
+
+def _records(window: LoopWindow) -> dict[Partition, Records]:
+    return {at: columns.records for at, columns in window.columns.items()}

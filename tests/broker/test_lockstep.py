@@ -42,9 +42,10 @@ async def test_lockstep_equals_the_embedded_closed_loop(settings: Settings, tmp_
     producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap, enable_idempotence=True)
     records, decisions = [], list[Decision]()
 
-    async def send(at: Partition, some: Records) -> None:
-        for t, key, value in zip(some.times, some.keys, some.values, strict=True):
-            await producer.send(settings.topic(at[0]), value, key, at[1], t)
+    async def send(window: dict[Partition, Records]) -> None:
+        for (topic, partition), some in window.items():
+            for t, key, value in zip(some.times, some.keys, some.values, strict=True):
+                await producer.send(settings.topic(topic), value, key, partition, t)
         await producer.flush()
 
     def on_window(window: DecidedWindow) -> None:
