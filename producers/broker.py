@@ -3,6 +3,7 @@
 import importlib
 import logging
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +23,9 @@ def client_library(module: str = "kafka") -> Any:  # noqa: ANN401 - the librarie
         ConfigError: it is not installed; says what to install.
     """
     try:
-        found = importlib.import_module(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the libraries, about themselves
+            found = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error.name} is not installed: pip install 'cpn-twin[stream]'") from error
     # their errors come as exceptions, which say it once; the loggers would say it again for every attempt

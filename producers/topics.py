@@ -62,12 +62,13 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A topic as the broker has it."""
+    """A topic as the broker has it; ``id`` is another one once it is made anew (empty: the broker does not say)."""
 
     name: str
     partitions: int
     replication: int
     config: Mapping[str, str]
+    id: str = ""
 
 
 def default_partitions() -> dict[str, int]:
@@ -198,7 +199,9 @@ def _describe(admin: Any, names: Iterable[str]) -> list[Found]:  # noqa: ANN401 
     asked = list(names)
     if not asked:
         return []
-    there = {t["name"]: t["partitions"] for t in admin.describe_topics(asked) if not t["error_code"]}
+    answers = [topic for topic in admin.describe_topics(asked) if not topic["error_code"]]
+    there = {topic["name"]: topic["partitions"] for topic in answers}
+    ids = {topic["name"]: str(topic["topic_id"] or "") for topic in answers}
     resource = client_library("kafka.admin").ConfigResource
     settings: dict[str, Any] = {}
     if there:
@@ -209,6 +212,7 @@ def _describe(admin: Any, names: Iterable[str]) -> list[Found]:  # noqa: ANN401 
             len(there[name]),
             min((len(p["replica_nodes"]) for p in there[name]), default=0),
             {key: entry["value"] for key, entry in settings[name].items()},
+            ids[name],
         )
         for name in asked
         if name in there
