@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from streams.cli.clock import clock
+from streams.cli.deadletter import deadletter
 from streams.cli.demo import demo
 from streams.cli.doctor import doctor
 from streams.cli.importing import import_dataset
@@ -13,8 +15,12 @@ from streams.cli.logs import logs
 from streams.cli.output import out
 from streams.cli.plant import plant
 from streams.cli.processes import dispatcher, worker
+from streams.cli.produce import produce
+from streams.cli.record import record
 from streams.cli.replay import replay
 from streams.cli.state import state
+from streams.cli.topics import topics
+from streams.cli.up import up
 
 app = typer.Typer(
     name="cpn",
@@ -44,9 +50,15 @@ app.command("import")(import_dataset)
 app.command("replay")(replay)
 app.command("state")(state)
 app.add_typer(logs, name="log")
+app.command("up")(up)
 app.command("worker")(worker)
 app.command("dispatcher")(dispatcher)
 app.command("plant")(plant)
+app.add_typer(topics, name="topics")
+app.command("produce")(produce)
+app.command("record")(record)
+app.command("clock")(clock)
+app.add_typer(deadletter, name="deadletter")
 app.command("doctor")(doctor)
 
 

@@ -65,7 +65,7 @@ def test_every_command_in_a_block_exists_with_the_options_it_is_given(cli: Modul
             words = shlex.split(line.removeprefix(".venv/bin/"), comments=True)
             if words[:1] != ["cpn"]:
                 continue
-            name = " ".join(words[:3]) if words[1] == "log" else " ".join(words[:2])
+            name = next((n for n in (" ".join(words[:3]), " ".join(words[:2])) if n in options), line)
             where = f"{block.page.name}:{block.line}: {line}"
             assert name in options, where
             assert {word for word in words if word.startswith("--")} <= options[name], where
