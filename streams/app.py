@@ -7,6 +7,7 @@ import faust
 from faust.types import TopicT
 
 from streams import transport
+from streams.collector import collect_rarely
 from streams.settings import Settings
 
 HEARTBEATS = 4
@@ -20,6 +21,7 @@ CHUNKS_IN_BUFFER = 16
 def create_app(settings: Settings, group: str, claim: transport.Claimer) -> faust.App:
     """An app of consumer group ``{namespace}-{group}`` that reads by chunks, from where ``claim`` says."""
     transport.register()
+    collect_rarely()
     app = faust.App(
         f"{settings.namespace}-{group}",
         broker=f"chunk://{settings.bootstrap}",

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from streams.closed_loop import ClosedLoop, LoopWindow, Route
+from streams.collector import GC_THRESHOLD
 from streams.feed import EventLog, Feed
 from twin.assembler import Assembler, Partition
 from twin.columns import Columns, DeadLetter
@@ -29,9 +30,6 @@ from twin.records import Records
 from twin.score import History, Score, score
 from twin.shards.shard import Cut, Shard
 from twin.topics import IN_TOPICS
-
-GC_THRESHOLD = 200_000
-"""Objects that may be made and not freed before cycles are looked for."""
 
 STAGES = ("read", "decode", "fold", "plant", "cut", "dispatch")
 

@@ -1,7 +1,6 @@
 """Runs a Faust app as the whole of a process: started, watched, stopped by SIGTERM or Ctrl-C, and otherwise crash-only."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -15,8 +14,6 @@ from streams.settings import Settings
 from streams.store.base import FencedError
 
 STOP_TIMEOUT_S = 20.0
-GC_THRESHOLD = 200_000
-"""Objects that may be made and not freed before cycles are looked for: a chunk makes tens of thousands, in no cycle."""
 log = structlog.get_logger()
 
 
@@ -26,7 +23,6 @@ def serve(app: faust.App, settings: Settings, group: str) -> None:
     Raises:
         ConfigError: it cannot be started as things are.
     """
-    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
     asyncio.run(_serve(app, settings, group))
 
 

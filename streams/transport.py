@@ -84,6 +84,7 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
     def __init__(self, fetched: PartitionRecords) -> None:
         """Take over ``fetched``, of which nothing has been read yet."""
         self.__dict__.update(fetched.__dict__)
+        fetched._records_iterator = None  # a cycle, that held the bytes of the fetch until the collector came by
         self._records_iterator = self._unpack_records()
 
     def _unpack_records(self) -> Iterator[Records]:
