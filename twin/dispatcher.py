@@ -14,15 +14,18 @@ import numpy as np
 from twin import events as ev
 from twin.announce import Solved, TwinHashes, decisions_out, window_out
 from twin.arrays import Float1
+from twin.carry import At, Carry, CarryHeader, PricesCarry, decode_carry, encode_carry
 from twin.decisions import Decision, WindowRecord
 from twin.dispatch import dispatch
 from twin.dispatch.check import check
 from twin.dispatch.policy import Policy
 from twin.energy.ledger import Bookings, Ledger
-from twin.errors import ConfigError, TwinError
+from twin.errors import ConfigError, TwinBug, TwinError
 from twin.mirror import Mirror
+from twin.packed import pack, unpack
 from twin.placement import Placement
 from twin.shards import control
+from twin.shards.shard import SCHEMA
 from twin.sites import Sites
 from twin.snapshot import ViewBuilder
 from twin.view import Action, Decisions, PriceCarry, Rates, Reason, State, View
@@ -197,6 +200,65 @@ class Dispatcher:
             return stay(view), violations[0], violations
         self._prices = prices
         return decisions, "", []
+
+    # ------------------------------------------------------------------------------------------------------ carry
+
+    def carry(self) -> bytes:
+        """What it takes to go on from here in another process; equal states give equal bytes.
+
+        Raises:
+            TwinBug: no window was decided yet.
+        """
+        if self.ledger is None:
+            raise TwinBug("there is nothing to carry before the first window")
+        header = CarryHeader(
+            schema=SCHEMA,
+            window=self.ledger.upto,
+            seed=self.seed,
+            shards=[At(*at, shard.next, shard.serial) for at, shard in self.mirror.shards.items()],
+            state_sha256=self.mirror.state_sha256(),
+            carry_sha256=self.carry_sha256(),
+        )
+        prices, keys = self._prices, sorted(self._splits)
+        carry = Carry(
+            self.decisions_sha,
+            self.sites.carry(),
+            self._builder.carry(),
+            self.placement.carry(),
+            PricesCarry(pack(prices.pool_prices), pack(prices.power_prices), prices.cursor),
+            keys,
+            pack(np.stack([self._splits[key] for key in keys]) if keys else np.zeros((0, 0))),
+            self.ledger.carry(),
+        )
+        return encode_carry(header, carry)
+
+    @classmethod
+    def restore(cls, partitions: dict[str, int], mirror: Mirror, carry: bytes, *, seed: int) -> "Dispatcher":
+        """The dispatcher that made ``carry``. ``mirror`` stands at its window and is followed from there.
+
+        Raises:
+            ConfigError: the carry is of another version, seed, number of partitions or log.
+            StoreError: it is damaged.
+            TwinBug: ``mirror`` stands elsewhere, or what was restored is not what was carried.
+        """
+        header, body = decode_carry(carry)
+        header.require(mirror, seed)
+        mirror.read()  # what was changed and freed up to here has been looked at
+        dispatcher = cls(partitions, seed=seed)
+        dispatcher.mirror = mirror
+        dispatcher.decisions_sha = body.decisions_sha
+        dispatcher.sites.restore(body.sites)
+        dispatcher.placement.restore(body.placement, mirror, dispatcher.sites)
+        dispatcher.ledger = Ledger.restore(body.ledger, mirror)
+        dispatcher._builder.restore(body.shapes)
+        prices, splits = body.prices, unpack(body.splits, np.float64)
+        dispatcher._prices = PriceCarry(
+            unpack(prices.pool_prices, np.float64), unpack(prices.power_prices, np.float64), prices.cursor
+        )
+        dispatcher._splits = dict(zip(body.split_keys, splits, strict=True))
+        if dispatcher.carry_sha256() != header.carry_sha256:
+            raise TwinBug(f"the carry of window {header.window} was restored to something else than was carried")
+        return dispatcher
 
     def carry_sha256(self) -> str:
         """Hash of all that is carried: placement, prices, splits, ledger."""

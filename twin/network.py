@@ -1,5 +1,7 @@
 """RTT, bandwidth and fees between network nodes, kept from the network shards as matrices."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from twin.arrays import Bool2, Float2
@@ -16,6 +18,10 @@ class Names:
     def add(self, name: str) -> int:
         """The index of ``name``, a new one if it is new."""
         return self.index.setdefault(name, len(self.index))
+
+    def restore(self, names: Iterable[str]) -> None:
+        """Go on from ``names``, by index."""
+        self.index = {name: index for index, name in enumerate(names)}
 
     def __len__(self) -> int:
         return len(self.index)

@@ -18,6 +18,7 @@ import numpy as np
 
 from twin.arrays import AnyArray, Bool1, Float1, Int1, Int2, packed
 from twin.mirror import Mirror, MirrorShard
+from twin.packed import Sparse, columns_of, pack_used, unpack_used
 from twin.shards import tasks as task_shard
 from twin.shards.table import Table
 from twin.shards.tasks import DONE_SCALE
@@ -48,6 +49,8 @@ PLACEMENT = np.dtype(
     ]
 )
 
+_NUMBERS = PLACEMENT.itemsize // 8
+
 
 @dataclass(slots=True)
 class Live:
@@ -63,14 +66,17 @@ class Placement:
     def __init__(self, partitions: int) -> None:
         self.tasks: list[AnyArray] = [np.zeros(64, PLACEMENT) for _ in range(partitions)]
         self._counts = [0] * partitions
+        self._known_pools = 0
         self._pools: dict[int, tuple[tuple[int, int, int], Int2]] = {}
 
     def follow(self, mirror: Mirror, sites: Sites, *, effective_at: int, window_ms: int) -> list[Live]:
         """Bring every live task up to what was reported; returns the live tasks by shard."""
-        return [self._follow(shard, sites, effective_at, window_ms) for shard in mirror.of("tasks")]
+        parts = [self._follow(shard, sites, effective_at, window_ms) for shard in mirror.of("tasks")]
+        self._known_pools = len(sites.pools)
+        return parts
 
     def _follow(self, shard: MirrorShard, sites: Sites, now: int, window_ms: int) -> Live:
-        """What is reported moves the tasks it is about; of the others, those whose start is overdue or whose pool is new."""
+        """What is reported moves the tasks it is about; of the others, those whose start is overdue or whose pool may be new."""
         table = shard.tables["tasks"]
         mine = self._room(shard.partition, table.count)
         self._counts[shard.partition] = table.count
@@ -78,7 +84,8 @@ class Placement:
             mine[shard.released["tasks"]] = np.zeros((), PLACEMENT)
         used = mine[: table.count]
         pending = (used["state"] == State.ASSIGNED) | (used["state"] == State.MOVING)
-        pending |= (used["state"] == State.RUNNING) & (used["reported"] == 0)  # where nobody was registered
+        if len(sites.pools) > self._known_pools:  # tasks may run where nobody was registered until now
+            pending |= used["live"] > 0
         changed = shard.changed.get("tasks")
         if changed is not None and len(changed):
             pending[changed] |= table.rows["submitted"][changed] > 0
@@ -159,6 +166,30 @@ class Placement:
         task["state"][drop], task["desired"][drop] = State.WAITING, 0
         task["state"][back], task["desired"][back] = State.RUNNING, task["reported"][back]
         packed(mine)[at] = packed(task)
+
+    def carry(self) -> Sparse:
+        """All placements."""
+        parts = [part[:count] for part, count in zip(self.tasks, self._counts, strict=True)]
+        used = [np.bitwise_or.reduce(part.view(np.int64).reshape(len(part), _NUMBERS), axis=1) != 0 for part in parts]
+        rows = np.empty(sum(map(np.count_nonzero, used)), PLACEMENT)
+        packed(rows)[:] = np.concatenate([packed(part)[at] for part, at in zip(parts, used, strict=True)])
+        return pack_used(used, rows)
+
+    def restore(self, carry: Sparse, mirror: Mirror, sites: Sites) -> None:
+        """Go on from a carry of where ``mirror`` stands, with ``sites`` as of then.
+
+        Raises:
+            ConfigError: the carry is of another version.
+        """
+        self._counts = [shard.tables["tasks"].count for shard in mirror.of("tasks")]
+        self._known_pools = len(sites.pools)
+        used, columns = unpack_used(carry, self._counts, columns_of(PLACEMENT))
+        first = 0
+        for partition, (at, count) in enumerate(zip(used, self._counts, strict=True)):
+            mine = self._room(partition, count)
+            for name, column in columns.items():
+                mine[name][at] = column[first : first + len(at)]
+            first += len(at)
 
     def sha(self) -> bytes:
         """Hash of all placements, over the rows that are in use or were."""

@@ -79,6 +79,14 @@ class _Pool:
     tokens: dict[str, float] | None = None
 
 
+class SitesCarry(msgspec.Struct, array_like=True, frozen=True):
+    """The order in which places were named."""
+
+    clusters: tuple[str, ...]
+    pools: list[tuple[str, str]]
+    nodes: tuple[str, ...]
+
+
 class Sites:
     """The twin's places. ``refresh`` brings the columns up to date with a mirror."""
 
@@ -105,6 +113,17 @@ class Sites:
         self.allocated = self._meters(mirror)
         self.paths.refresh(mirror)
         return self.columns
+
+    def carry(self) -> SitesCarry:
+        """What the columns do not follow from a mirror without: the order of names."""
+        return SitesCarry(self.clusters.names, self._pool_ids, self.nodes.names)
+
+    def restore(self, carry: SitesCarry) -> None:
+        """Go on from a carry."""
+        self.clusters.restore(carry.clusters)
+        self.pools.restore(f"{cluster}|{pool}" for cluster, pool in carry.pools)
+        self.nodes.restore(carry.nodes)
+        self._pool_ids = carry.pools
 
     def _meters(self, mirror: Mirror) -> Float1:
         """Accelerators that each pool says are allocated by the newest reading of its cluster, NaN: none, (P,)."""

@@ -1,6 +1,6 @@
 """A snapshot becomes a view: the mirror's tables, the desired placement and the prices joined into columns."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,8 +21,7 @@ LEAST_OCCUPANCY = 1 / 1024
 """So that a task of no length still takes part in capacity."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+class Shape(NamedTuple):
     """What decides where a task may run, whatever its size: the key of a row of ``View.allowed``."""
 
     compatible: str
@@ -35,10 +34,17 @@ class ViewBuilder:
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
-        self._shapes: dict[_Shape, int] = {}
+        self._shapes: dict[Shape, int] = {}
         self._allowed: Bool2 = np.zeros((0, 0), bool)
         self._allowed_version = -1
-        self._models: dict[str, int] = {}
+
+    def carry(self) -> list[Shape]:
+        """Shapes in the order in which they were met."""
+        return list(self._shapes)
+
+    def restore(self, carry: list[Shape]) -> None:
+        """Go on from a carry."""
+        self._shapes = {shape: i for i, shape in enumerate(carry)}
 
     def build(
         self,
@@ -75,7 +81,7 @@ class ViewBuilder:
                 free=columns.capacity - used - taken - foreign(tasks, leaving, taken, sites.allocated),
                 open=columns.open,
                 holds=columns.holds,
-                model=np.array([-1 if not m else self._model(m) for m in columns.model], np.int64),
+                model=_coded(columns.model),
                 w_per_accelerator=columns.w_per_accelerator,
                 w_per_core=columns.w_per_core,
                 tokens_per_s=speed,
@@ -160,7 +166,7 @@ class ViewBuilder:
         unique, inverse = np.unique(key, return_inverse=True)
         codes = [
             self._shapes.setdefault(
-                _Shape(
+                Shape(
                     compatible.names[k // 2 // len(residency.names)],
                     residency.names[k // 2 % len(residency.names)],
                     k % 2 > 0,
@@ -180,9 +186,6 @@ class ViewBuilder:
         return self._allowed
 
     # ------------------------------------------------------------------------------------------------ services
-
-    def _model(self, name: str) -> int:
-        return self._models.setdefault(name, len(self._models))
 
     def _services(self, mirror: Mirror, columns: Columns, splits: dict[str, Float1], now: int) -> Services:
         wanted: dict[str, tuple[int, str, float, float]] = {}
@@ -225,12 +228,18 @@ class ViewBuilder:
             )
 
 
+def _coded(models: tuple[str, ...]) -> Int1:
+    """Index of each accelerator model among those there are, -1 for none, (P,)."""
+    index = {name: i for i, name in enumerate(dict.fromkeys(filter(None, models)))}
+    return np.array([index.get(name, -1) for name in models], np.int64)
+
+
 def _names(part: Live) -> list[str]:
     names = part.shard.tables["tasks"].ids.names
     return [names[row] or "" for row in part.rows.tolist()]
 
 
-def _permitted(shape: _Shape, columns: Columns) -> Bool1:
+def _permitted(shape: Shape, columns: Columns) -> Bool1:
     """Pools that a shape may use: accelerator model, residency (zone, province or label), accelerators at all."""
     ok = np.ones(len(columns.pool_ids), bool)
     if shape.accelerators:

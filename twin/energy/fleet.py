@@ -3,6 +3,7 @@
 A cluster keeps its last registered columns after it is gone, because late corrections still have to be billed.
 """
 
+import msgspec
 import numpy as np
 
 from twin.arrays import Int1
@@ -10,6 +11,7 @@ from twin.energy.fixed import FOREVER
 from twin.energy.power import idle_kw, pue_at_margin, swing_w
 from twin.ids import Texts
 from twin.mirror import Mirror, MirrorShard
+from twin.packed import Packed, pack, pack_columns, unpack, unpack_rows
 from twin.shards.table import Table
 
 CLUSTER = np.dtype(
@@ -26,6 +28,20 @@ CLUSTER = np.dtype(
 )
 POOL = np.dtype([("w_accelerator", "<f8"), ("w_core", "<f8")])
 _POOL_KEY = 1 << 31
+
+
+class FleetCarry(msgspec.Struct, array_like=True, frozen=True):
+    """Rows of clusters and pools, and the names that their codes stand for."""
+
+    cluster_names: list[str]
+    pool_names: list[str]
+    nodes: list[str]
+    zones: list[str]
+    clusters: dict[str, Packed]
+    pools: dict[str, Packed]
+    pool_keys: Packed
+    tokens_per_s: list[str]
+    models: list[str]
 
 
 class Fleet:
@@ -53,12 +69,45 @@ class Fleet:
             return False
         for shard in shards:
             self._read(shard)
+        self._sort_pools()
+        self._versions = versions
+        return True
+
+    def _sort_pools(self) -> None:
         keys = np.array([cluster * _POOL_KEY + pool for cluster, pool in self._pool_row], np.int64)
         self._pool_order = np.argsort(keys, kind="stable")
         self._pool_keys = keys[self._pool_order]
         self._pool_order += 1
-        self._versions = versions
-        return True
+
+    def carry(self) -> FleetCarry:
+        """Everything: rows outlive what they were read from."""
+        return FleetCarry(
+            self.cluster_names.names[1:],
+            self.pool_names.names[1:],
+            self.nodes.names[1:],
+            self.zone_names,
+            pack_columns(self.clusters),
+            pack_columns(self.pools),
+            pack(np.array(list(self._pool_row), np.int64).reshape(-1, 2)),
+            self.tokens_per_s,
+            self.models,
+        )
+
+    def restore(self, carry: FleetCarry, mirror: Mirror) -> None:
+        """Go on from a carry of where ``mirror`` stands.
+
+        Raises:
+            ConfigError: the carry is of another version.
+        """
+        self.cluster_names.codes(carry.cluster_names)
+        self.pool_names.codes(carry.pool_names)
+        self.nodes.codes(carry.nodes)
+        self.zone_names, self.tokens_per_s, self.models = carry.zones, carry.tokens_per_s, carry.models
+        self.clusters, self.pools = unpack_rows(carry.clusters, CLUSTER), unpack_rows(carry.pools, POOL)
+        keys = unpack(carry.pool_keys, np.int64).tolist()
+        self._pool_row = {(cluster, pool): row for row, (cluster, pool) in enumerate(keys, 1)}
+        self._sort_pools()
+        self._versions = tuple(shard.version for shard in mirror.of("inventory"))
 
     def cluster_codes(self, names: list[str]) -> Int1:
         """Row of each cluster, known or not yet, (len(names),)."""

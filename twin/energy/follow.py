@@ -3,6 +3,8 @@
 Rows that a cut brings are a hint, never a condition: reading a row that has not changed changes nothing.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from twin.arrays import Bool1, Int1
@@ -44,6 +46,11 @@ class Reader:
         if shard.serial == serial + 1:
             return shard.changed[self._table]
         return np.arange(shard.tables[self._table].count, dtype=np.int64)
+
+    def restore(self, shards: Iterable[MirrorShard]) -> None:
+        """Go on as if all rows of ``shards`` had been read as they stand."""
+        self._last = {shard.partition: (shard.next, shard.serial) for shard in shards}
+        self._names = {shard.partition: list(shard.tables[self._table].ids.names) for shard in shards}
 
     def renamed(self, shard: MirrorShard, rows: Int1) -> Bool1:
         """Where ``rows`` hold another entity than at the last call, none before or none any more, (n,)."""

@@ -5,6 +5,7 @@ import numpy as np
 from twin.energy.fixed import to_fixed
 from twin.energy.fleet import Fleet
 from twin.energy.settle import Jobs, Kind, Whose
+from twin.packed import Packed, pack_columns, unpack_rows
 
 _METER = np.dtype([(name, "<i8") for name in ("known", "power_mw", "start", "anchor", "booked", "end")])
 
@@ -30,6 +31,18 @@ class Idle:
         rows["anchor"][changed] = rows["booked"][changed]
         rows["power_mw"] = power_mw
         rows["end"] = np.maximum(fleet["until"], rows["start"])
+
+    def carry(self) -> dict[str, Packed]:
+        """The meters."""
+        return pack_columns(self.rows)
+
+    def restore(self, carry: dict[str, Packed]) -> None:
+        """Go on from a carry.
+
+        Raises:
+            ConfigError: the carry is of another version.
+        """
+        self.rows = unpack_rows(carry, _METER)
 
     def due(self, upto: int) -> Jobs:
         """What is to be booked up to ``upto``, and note it as booked."""

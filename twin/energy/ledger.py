@@ -7,20 +7,39 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, fields
 
+import msgspec
 import numpy as np
 
 from twin.arrays import AnyArray
 from twin.energy.curves import Curves
 from twin.energy.fees import Fees
-from twin.energy.fleet import Fleet
+from twin.energy.fleet import Fleet, FleetCarry
 from twin.energy.idle import Idle
+from twin.energy.meters import MetersCarry
 from twin.energy.runs import Runs
-from twin.energy.serving import Servings
+from twin.energy.serving import Servings, ServingsCarry
 from twin.energy.settle import Bookings, Jobs, Kind, data_rates, join, settle
 from twin.errors import TwinBug
 from twin.mirror import Mirror
+from twin.packed import Packed, pack, pack_columns, unpack, unpack_columns
 
 __all__ = ["Bookings", "Kind", "Ledger", "Totals"]
+
+
+class LedgerCarry(msgspec.Struct, array_like=True, frozen=True):
+    """A ledger that is booked up to ``upto``."""
+
+    currency: str
+    market: str
+    first: int
+    upto: int
+    chain: bytes
+    totals: dict[str, Packed]
+    device_cost_micro: Packed
+    fleet: FleetCarry
+    runs: MetersCarry
+    servings: ServingsCarry
+    idle: dict[str, Packed]
 
 
 @dataclass(slots=True)
@@ -116,6 +135,44 @@ class Ledger:
         self._chain = _chained(self._chain, bookings)
         self.upto = upto
         return bookings
+
+    def carry(self) -> LedgerCarry:
+        """What a ledger needs besides the mirror to go on from here."""
+        return LedgerCarry(
+            self.currency,
+            self.curves.market,
+            self.upto if self._first is None else self._first,
+            self.upto,
+            self._chain,
+            pack_columns({field.name: getattr(self.totals, field.name).T for field in fields(Totals)}),
+            pack(self.device_cost_micro),
+            self.fleet.carry(),
+            self._runs.carry(),
+            self._servings.carry(),
+            self._idle.carry(),
+        )
+
+    @classmethod
+    def restore(cls, carry: LedgerCarry, mirror: Mirror) -> "Ledger":
+        """The ledger of a carry of where ``mirror`` stands. Curves and fees follow from the mirror alone.
+
+        Raises:
+            ConfigError: the carry is of another version.
+        """
+        ledger = cls(mirror, carry.currency, carry.market, carry.first)
+        ledger.upto, ledger._chain = carry.upto, carry.chain
+        by_kind = np.dtype((np.int64, (len(Kind),)))
+        totals = unpack_columns(carry.totals, {field.name: by_kind for field in fields(Totals)})
+        ledger.totals = Totals(**{name: np.ascontiguousarray(sums.T) for name, sums in totals.items()})
+        ledger.device_cost_micro = unpack(carry.device_cost_micro, np.int64)
+        ledger.fleet.restore(carry.fleet, mirror)
+        ledger.curves.update(mirror)
+        ledger.fees.update(mirror)
+        ledger._runs.restore(carry.runs, mirror)
+        ledger._servings.restore(carry.servings, mirror)
+        ledger._idle.restore(carry.idle)
+        ledger._zone_of_cluster = ledger.curves.zones(ledger.fleet.zone_names)
+        return ledger
 
     @property
     def assumed(self) -> Counter[str]:

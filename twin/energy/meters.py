@@ -1,9 +1,13 @@
 """What is metered, one row per thing: since when, where, with what power, and up to when it has been booked."""
 
+from collections.abc import Sequence
+
+import msgspec
 import numpy as np
 
-from twin.arrays import Int1
+from twin.arrays import Bool1, Int1
 from twin.energy.settle import Jobs, Kind, Whose
+from twin.packed import Packed, Sparse, pack, pack_used, unpack, unpack_used
 
 COLUMNS = (
     "stated",  # sequence number of the event that started it, plus one; 0: not metered
@@ -23,6 +27,28 @@ COLUMNS = (
 )
 Rows = dict[str, Int1]
 """Columns of meters, all of one length. Contiguous columns are gathered much faster than records."""
+
+
+class MetersCarry(msgspec.Struct, array_like=True, frozen=True):
+    """Meters of tasks or of services, how often something was assumed for them, and rows held by partition."""
+
+    meters: Sparse
+    assumed: list[tuple[str, int]]
+    held: list[tuple[int, Packed]]
+
+
+def pack_held(held: dict[int, Int1]) -> list[tuple[int, Packed]]:
+    """Rows by partition, without partitions that have none."""
+    return [(partition, pack(rows)) for partition, rows in sorted(held.items()) if len(rows)]
+
+
+def unpack_held(held: list[tuple[int, Packed]]) -> dict[int, Int1]:
+    """Rows by partition.
+
+    Raises:
+        ConfigError: the carry is of another version.
+    """
+    return {partition: unpack(rows, np.int64) for partition, rows in held}
 
 
 class Meters:
@@ -58,6 +84,30 @@ class Meters:
         self.partition = np.repeat(np.arange(len(sizes)), sizes)
         self.row = np.concatenate([np.arange(size) for size in sizes]) // self.slots
 
+    def carry(self) -> Sparse:
+        """The meters that are not all zero, by (partition, row, slot)."""
+        some: Bool1 = np.zeros(len(self.active), bool)
+        for column in self.rows.values():
+            some |= column != 0
+        edges = np.cumsum([room * self.slots for room in self._room])[:-1]
+        at = np.flatnonzero(some)
+        return pack_used(np.split(some, edges), self.take(at))
+
+    def restore(self, carry: Sparse, counts: Sequence[int]) -> None:
+        """Go on from a carry, with so many rows in each partition.
+
+        Raises:
+            ConfigError: the carry is of another version.
+        """
+        for partition, count in enumerate(counts):
+            self.fit(partition, count)
+        sizes = [count * self.slots for count in counts]
+        used, columns = unpack_used(carry, sizes, dict.fromkeys(COLUMNS, np.dtype(np.int64)))
+        cells = np.concatenate([first + at for first, at in zip(self._first, used, strict=True)])
+        for name, column in columns.items():
+            self.rows[name][cells] = column
+        self._activate(cells)
+
     def cells(self, partition: int, rows: Int1) -> Int1:
         """Index of the first slot of each row, (n,)."""
         result: Int1 = self._first[partition] + rows * self.slots
@@ -81,6 +131,9 @@ class Meters:
     def end(self, cells: Int1, end: Int1) -> None:
         """Let ``cells`` end at ``end``, (n,), not before they start."""
         self.rows["end"][cells] = np.maximum(end, self.rows["start"][cells])
+        self._activate(cells)
+
+    def _activate(self, cells: Int1) -> None:
         self.active[cells] = (self.rows["stated"][cells] > 0) & (self.rows["end"][cells] != self.rows["booked"][cells])
 
     def rate(self, cells: Int1, power_mw: Int1, rate: Int1) -> None:

@@ -14,7 +14,7 @@ from twin.energy.fees import Fees
 from twin.energy.fixed import MILLION, to_fixed
 from twin.energy.fleet import Fleet
 from twin.energy.follow import Reader, Translation
-from twin.energy.meters import Meters
+from twin.energy.meters import Meters, MetersCarry, pack_held, unpack_held
 from twin.energy.power import task_it_w
 from twin.energy.settle import Bookings, Jobs, Kind, payments
 from twin.mirror import Mirror
@@ -57,12 +57,38 @@ class Runs:
             facts = self._gather(mirror, found)
             changed = [self._reader.renamed(mirror.shards["tasks", p], rows) for p, rows in found]
             self._read(facts, np.concatenate(changed))
-        if rates_changed:
-            cells = np.flatnonzero(self.meters.active)
-            of = self.meters.partition[cells]
-            parts = [(int(p), self.meters.row[cells[of == p]]) for p in np.flatnonzero(np.bincount(of))]
-            if parts:
-                self._rate(self._gather(mirror, parts), np.arange(len(cells)), cells)
+        # of a task that is held, the facts may be others than those that its meters were set by
+        some = np.flatnonzero(self.meters.active) if rates_changed else self._cells_held()
+        cells = some[self.meters.rows["end"][some] > self.meters.rows["booked"][some]]  # as in ``_update``
+        of = self.meters.partition[cells]
+        parts = [(int(p), self.meters.row[cells[of == p]]) for p in np.flatnonzero(np.bincount(of))]
+        if parts:
+            self._rate(self._gather(mirror, parts), np.arange(len(cells)), cells)
+
+    def _cells_held(self) -> Int1:
+        """Active meters of tasks that are held, ascending."""
+        first = [self.meters.cells(partition, rows) for partition, rows in sorted(self.held.items())]
+        if not first:
+            return _NO_ROWS
+        cells: Int1 = (np.concatenate(first)[:, None] + np.arange(SLOTS)).reshape(-1)
+        result: Int1 = cells[self.meters.active[cells]]
+        return result
+
+    def carry(self) -> MetersCarry:
+        """The meters, as of a time when nothing is to be booked."""
+        return MetersCarry(self.meters.carry(), sorted((+self.assumed).items()), pack_held(self.held))
+
+    def restore(self, carry: MetersCarry, mirror: Mirror) -> None:
+        """Go on from a carry of where ``mirror`` stands.
+
+        Raises:
+            ConfigError: the carry is of another version.
+        """
+        shards = mirror.of("tasks")
+        self.meters.restore(carry.meters, [shard.tables["tasks"].count for shard in shards])
+        self.assumed = Counter(dict(carry.assumed))
+        self.held = unpack_held(carry.held)
+        self._reader.restore(shards)
 
     def _gather(self, mirror: Mirror, parts: list[tuple[int, Int1]]) -> Facts:
         """Facts of some rows of some partitions."""

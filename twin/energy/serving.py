@@ -13,12 +13,19 @@ from twin.arrays import Float1, Int1
 from twin.energy.fixed import FOREVER, to_fixed
 from twin.energy.fleet import Fleet
 from twin.energy.follow import Reader, Translation
-from twin.energy.meters import Meters
+from twin.energy.meters import Meters, MetersCarry, pack_held, unpack_held
 from twin.energy.settle import Jobs, Kind
 from twin.mirror import Mirror, MirrorShard
 
 _NO_ROWS = np.zeros(0, np.int64)
 _speeds = msgspec.json.Decoder(dict[str, float]).decode
+
+
+class ServingsCarry(msgspec.Struct, array_like=True, frozen=True):
+    """Meters of services, and (service, origin, start, model) of the demand that said so last."""
+
+    meters: MetersCarry
+    models: list[tuple[str, str, int, str]]
 
 
 class Servings:
@@ -46,8 +53,7 @@ class Servings:
         if rates_changed:
             self._speed = {}
         shards = mirror.of("services")
-        for shard in shards:
-            self._learn_models(shard)
+        learned = any([self._learn_models(shard) for shard in shards])  # a list: all of them
         for shard in shards:
             rows = self._reader.rows(shard)
             held = self.held.get(shard.partition, _NO_ROWS)
@@ -55,10 +61,31 @@ class Servings:
                 rows = np.union1d(rows, held)
             if len(rows):
                 self._read(shard, rows)
-            if rates_changed:
+            if rates_changed or learned:
                 self._rate(shard, self.meters.active_of(shard.partition))
 
-    def _learn_models(self, shard: MirrorShard) -> None:
+    def carry(self) -> ServingsCarry:
+        """The meters, as of a time when nothing is to be booked, and the models that services were asked for with."""
+        meters = MetersCarry(self.meters.carry(), sorted((+self.assumed).items()), pack_held(self.held))
+        return ServingsCarry(meters, sorted((*key, *said) for key, said in self.models.items()))
+
+    def restore(self, carry: ServingsCarry, mirror: Mirror) -> None:
+        """Go on from a carry of where ``mirror`` stands.
+
+        Raises:
+            ConfigError: the carry is of another version.
+        """
+        shards = mirror.of("services")
+        self.meters.restore(carry.meters.meters, [shard.tables["serving"].count for shard in shards])
+        self.assumed = Counter(dict(carry.meters.assumed))
+        self.held = unpack_held(carry.meters.held)
+        self.models = {(service, origin): (start, model) for service, origin, start, model in carry.models}
+        for reader in (self._demand, self._reader):
+            reader.restore(shards)
+
+    def _learn_models(self, shard: MirrorShard) -> bool:
+        """Note with which models services are asked for; says whether any is another one now."""
+        other = False
         table = shard.tables["demand"]
         rows = self._demand.rows(shard)
         rows = rows[table.rows["applied"][rows] > 0]
@@ -68,13 +95,19 @@ class Servings:
             service = texts["service"].names[int(cell["service"])]
             known = (int(cell["start"]), texts["model"].names[int(cell["model"])])
             for origin in (texts["origin"].names[int(cell["origin"])], ""):
+                before = self._said(service, origin) or known
                 self.models[service, origin] = max(self.models.get((service, origin), known), known)
+                other |= before[1] != self.models[service, origin][1]
+        return other
 
     def _model(self, shard: MirrorShard, row: int) -> str | None:
         table = shard.tables["serving"]
         service, origin = (table.texts[name].names[int(table.rows[name][row])] for name in ("service", "origin"))
-        found = self.models.get((service, origin)) or self.models.get((service, ""))
+        found = self._said(service, origin)
         return None if found is None else found[1]
+
+    def _said(self, service: str, origin: str) -> tuple[int, str] | None:
+        return self.models.get((service, origin)) or self.models.get((service, ""))
 
     def _read(self, shard: MirrorShard, rows: Int1) -> None:
         table, meters = shard.tables["serving"], self.meters

@@ -26,12 +26,14 @@ class World:
         self.partitions["tasks"] = task_partitions
         self.window_ms = window_ms
         self.mirror = Mirror(self.partitions)
-        self.shards = {(topic, p): Shard(topic, p) for topic, n in self.partitions.items() for p in range(n)}
+        base_every = 1 if every_cut_a_base else None
+        self.shards = {
+            (topic, p): Shard(topic, p, base_every=base_every) for topic, n in self.partitions.items() for p in range(n)
+        }
         self.queues: dict[tuple[str, int], list[bytes]] = {key: [] for key in self.shards}
         self.offsets: Counter[tuple[str, int]] = Counter()
         self.seq: Counter[Any] = Counter()
         self.dead: list[Any] = []
-        self.every_cut_a_base = every_cut_a_base
         self.clock(T0)
 
     def send(self, kind: type[ev.Event], /, **body: Any) -> ev.Event:
@@ -55,8 +57,6 @@ class World:
             records = Records(base, base + n, list(range(base, base + n)), [t] * n, [None] * n, list(queue))
             queue.clear()
             self.offsets[topic, partition] += n
-            if self.every_cut_a_base:
-                shard._serial = 0
             fed = shard.feed(Decoder(topic).decode(records))
             self.dead += fed.dead
             if fed.cut is not None:
