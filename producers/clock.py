@@ -98,6 +98,15 @@ class ClockWriter:
     ) -> None:
         self._close()
 
+    def wait_for_events(self, on_wait: Callable[[], None] = lambda: None) -> None:
+        """Return when the topics hold anything; ``on_wait`` is called about twice a second until then.
+
+        A twin has to know its accounting, its clusters and its prices before its time begins.
+        """
+        while not any(end > begin for begin, end in self._reader.ends(self._partitions).values()):
+            on_wait()
+            time.sleep(_LOOK_S / 2)
+
     def run(self, pace: Pace, *, until: int | None = None, on_tick: Callable[[int], None] = lambda _t: None) -> None:
         """Write clocks at the pace of event time, up to the first at or after ``until`` (ms), or for ever.
 

@@ -52,11 +52,21 @@ class ClockFollower:
 
     It runs ahead of that clock by one step, the distance of the last two clocks (a window, while there is but one): what happens before the next clock has to be
     in the topics when that is written. ``on_wait`` is called twice a second while it waits.
+
+    As long as there is no clock, event time has come to just before ``begins`` (ms): what a twin has to know at its first
+    window is there before time begins.
     """
 
-    def __init__(self, reader: TopicReader, namespace: str, *, on_wait: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        reader: TopicReader,
+        namespace: str,
+        *,
+        begins: int | None = None,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> None:
         at = f"{namespace}.control", 0
-        self._reader, self._on_wait = reader, on_wait
+        self._reader, self._begins, self._on_wait = reader, begins, on_wait
         last = reader.last(at, placed_clock)
         self._t = None if last is None else last.clock.t
         self._step = 0 if last is None else last.clock.window_ms
@@ -64,6 +74,8 @@ class ClockFollower:
 
     def wait(self, t: int) -> int:
         """Return when event time ``t`` (ms) is less than a step ahead of the clock: how far event time has come, ``t`` or later."""
+        if self._t is None and self._begins is not None and t < self._begins:
+            return self._begins - 1
         while self._t is None or self._t + self._step < t:
             self._on_wait()
             for records in self._reader.poll(_POLL_S).values():

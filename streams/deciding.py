@@ -19,9 +19,11 @@ from streams.outbox import Decided, Outbox, Published
 from streams.settings import Settings
 from streams.store.base import TwinStore
 from twin.assembler import Assembler, Partition, Step
+from twin.carry import carry_header
 from twin.decisions import WindowRecord
 from twin.dispatcher import Dispatcher
 from twin.errors import TwinBug, TwinError
+from twin.mirror import Mirror
 from twin.topics import IN_TOPICS
 
 log = structlog.get_logger()
@@ -67,6 +69,7 @@ class Deciding:
         self._newest = -1
         self._checkpoint: dict[Partition, int] = dict.fromkeys(keys, -1)
         self._decided = -1
+        self._since_checkpoint = 0
         self._degraded_before = False
         self.notice = asyncio.Event()
         self.done = Done()
@@ -97,7 +100,30 @@ class Deciding:
     async def _resume(self, published: Published) -> None:
         self._published = published.records
         self._newest = max(self._published, default=-1)
+        if published.carry is not None:
+            mirror = Mirror(self._partitions)
+            header = carry_header(published.carry)
+            self._decided = header.window
+            await self._mark()
+            for at, serial in header.serials.items():
+                await self._rebuild(mirror, at, serial)
+            self._dispatcher = await asyncio.to_thread(
+                Dispatcher.restore, self._partitions, mirror, published.carry, seed=self._settings.seed
+            )
+            self._checkpoint = dict(header.serials)
         log.info("took over", carry=self._decided, newest_published=self._newest)
+
+    async def _rebuild(self, mirror: Mirror, at: Partition, serial: int) -> None:
+        while (cuts := await self._follower.base_and_deltas(at, serial)) is None:
+            log.info("waiting for a shard to be folded again", shard=f"{at[0]}-{at[1]}", until=serial)
+            await self._follower_wait()
+        for cut in cuts:
+            mirror.apply(cut)
+
+    async def _follower_wait(self) -> None:
+        self.progress = time.monotonic()
+        await self._mark()
+        await asyncio.sleep(LOOK_S)
 
     async def _mark(self) -> None:
         """Tell workers how far decisions are, so that they know how far they may run ahead."""
@@ -146,7 +172,11 @@ class Deciding:
             lateness_ms=opened.lateness_ms,
             solve_clock=time.perf_counter,
         )
-        return Decided(window.record, window.decisions)
+        self._since_checkpoint += 1
+        due = self._since_checkpoint >= self._settings.checkpoint_windows and end not in self._published
+        if due:
+            self._since_checkpoint = 0
+        return Decided(window.record, window.decisions, self._dispatcher.carry() if due else None)
 
     async def _publish(self, decided: Sequence[Decided]) -> None:
         new = []

@@ -23,7 +23,9 @@ def clock(
     scenario: Annotated[
         str | None,
         typer.Option(
-            help="Begin where this built-in scenario does, once its first events are there, with its windows: " + ", ".join(preset_names()) + "."
+            help="Begin where this built-in scenario does, once its first events are there, with its windows: "
+            + ", ".join(preset_names())
+            + "."
         ),
     ] = None,
     window: Annotated[str | None, typer.Option(help="Length of a window; default 5s, of a scenario 15m.")] = None,

@@ -76,7 +76,11 @@ def produce(
                 f"{name[0]} holds {count:,} records already: go on with --resume, or use another --namespace"
             )
         steps = stack.enter_context(Interruptible())
-        waits = ClockFollower(topics, settings.namespace, begins=_begins(reader), on_wait=steps.check) if follow_clock else None
+        waits = (
+            ClockFollower(topics, settings.namespace, begins=_begins(reader), on_wait=steps.check)
+            if follow_clock
+            else None
+        )
         pace = Pace(speed, sleep=steps.sleep)
         fast = pace.factor is None and not follow_clock
         publisher = BatchPublisher(settings.bootstrap) if fast else KafkaPublisher(settings.bootstrap)

@@ -19,7 +19,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from producers.clock import default_step_ms
 from producers.log import LogReader
+from producers.pace import speed_factor
 from producers.scenario import generate, preset_names
 from producers.topics import create_topics, specs
 from streams.cli.demo import write_log
@@ -47,6 +49,7 @@ ASK_TIMEOUT_S = 1.0
 TASK_PARTITIONS = 4
 MOST_WORKERS = 32
 DEFAULT_SPEED = "180x"
+SCENARIO_WINDOW_MS = 900_000
 
 
 @command
@@ -116,8 +119,7 @@ class _Plan:
             self.scenario = self.scenario or preset_names()[0]
             if self.scenario not in preset_names():
                 raise ConfigError(f"no scenario {self.scenario!r}: one of {', '.join(preset_names())}")
-            if self.speed == "max":
-                raise ConfigError("--speed max is for logs; a scenario follows a clock: give a factor such as 180x")
+            _clock(self.scenario, self.speed or DEFAULT_SPEED)  # says what is wrong before anything starts
             self.partitions = {topic: TASK_PARTITIONS if topic == "tasks" else 1 for topic in IN_TOPICS}
         else:
             self.log = log_folder(self.log)
@@ -136,11 +138,18 @@ class _Plan:
         if self.log is not None:
             some.append(("producer", ["produce", str(self.log), "--speed", self.speed or "max"], True))
         elif self.scenario is not None:
-            some.append(
-                ("clock", ["clock", "--scenario", self.scenario, "--speed", self.speed or DEFAULT_SPEED], False)
-            )
+            some.append(("clock", _clock(self.scenario, self.speed or DEFAULT_SPEED), False))
             some.append(("producer", ["produce", "--scenario", self.scenario, "--follow-clock"], True))
         return some
+
+
+def _clock(scenario: str, speed: str) -> list[str]:
+    """The clock of a scenario. It is late by one tick: what clusters answer to a clock stands behind it in the log."""
+    factor = speed_factor(speed)
+    if factor is None:
+        raise ConfigError("--speed max is for logs; a scenario follows a clock: give a factor such as 180x")
+    step_s = default_step_ms(SCENARIO_WINDOW_MS, factor) // 1000
+    return ["clock", "--scenario", scenario, "--speed", speed, "--lateness", f"{step_s}s"]
 
 
 def _run(plan: _Plan, place: Path, seconds: float | None) -> None:
