@@ -98,8 +98,7 @@ class Steps:
 
     def missing(self) -> list[Partition]:
         """Partitions without which there is no next step: they are to be read on, the others can wait."""
-        to = self._to
-        return [at for at, lane in self._lanes.items() if not lane.marks and (to is None or lane.reached < to)]
+        return [at for at, lane in self._lanes.items() if not lane.marks]
 
     def next(self) -> Step | None:
         """The next step; None until every partition has shown its clock or a later one."""
