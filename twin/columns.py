@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -20,7 +19,6 @@ _MAX_DETAIL = 300
 _OPENING = 0x5B
 """The byte of ``[``, and that of ``{`` without its bit 0x20."""
 _TOGETHER = 256
-_event_t = attrgetter("t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +96,14 @@ class Decoder:
             events = []
         if len(events) < len(values):
             events = [self._one(i, value, bad) for i, value in enumerate(values)]
-        group = np.frombuffer(bytes(map(self._code.__getitem__, map(type, events))), np.uint8)
-        at = (0 if event is None else event.t for event in events) if bad else map(_event_t, events)
-        t = np.fromiter(at, np.int64, len(events))
+        t = np.array(
+            [0 if event is None else event.t for event in events] if bad else [event.t for event in events], np.int64
+        )
+        kinds = set(map(type, events))
+        if len(kinds) == 1:
+            group = np.full(len(events), self._code[kinds.pop()], np.uint8)
+        else:
+            group = np.frombuffer(bytes(map(self._code.__getitem__, map(type, events))), np.uint8)
         return Columns(records, events, group, t, np.flatnonzero(group == CLOCK), bad)
 
     def _one(self, i: int, value: bytes, bad: dict[int, tuple[str, str]]) -> ev.Event | None:

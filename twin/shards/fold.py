@@ -8,7 +8,7 @@ Each step has two ways that are the same rule: one by one for a few events (``Ta
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -67,15 +67,30 @@ def identify(
 def _identify_many(
     table: Table, writer: Writer, rows: list[int], events: list[Any], t: Int1
 ) -> tuple[Outcomes, list[Any], list[int]]:
-    at = np.array(rows, np.int64)
-    outcome = admit(at, sequence(events), table.rows[writer.high], table.rows[writer.seen])
+    accepted = admitted(table, writer, np.array(rows, np.int64), events, t)
+    return accepted.outcomes, accepted.events, accepted.rows.tolist()
+
+
+class Admitted(NamedTuple):
+    """The outcome of each of many events, and the accepted ones: events, rows, sequence numbers and times, (accepted,)."""
+
+    outcomes: Outcomes
+    events: list[Any]
+    rows: Int1
+    seq: Int1
+    t: Int1
+
+
+def admitted(table: Table, writer: Writer, rows: Int1, events: list[Any], t: Int1) -> Admitted:
+    """``identify`` in columns, for events of the given ``rows``."""
+    seq = sequence(events)
+    outcome = admit(rows, seq, table.rows[writer.high], table.rows[writer.seen])
     accepted: Bool1 = outcome < Outcome.REPEAT
     if not accepted.all():
-        keep = np.flatnonzero(accepted).tolist()
-        events, rows = [events[i] for i in keep], [rows[i] for i in keep]
-        at, t = at[accepted], t[accepted]
-    heard_many(table, at, t)
-    return outcome.tolist(), events, rows
+        events = [events[i] for i in np.flatnonzero(accepted).tolist()]
+        rows, seq, t = rows[accepted], seq[accepted], t[accepted]
+    heard_many(table, rows, t)
+    return Admitted(outcome.tolist(), events, rows, seq, t)
 
 
 def heard(table: Table, last_t: Fields, row: int, t: int) -> None:
@@ -105,7 +120,7 @@ def heard_many(table: Table, rows: Int1, t: Int1) -> None:
 
 def sequence(events: Iterable[Any]) -> Int1:
     """Sequence numbers, (n,)."""
-    return np.fromiter((event.seq for event in events), np.int64)
+    return np.array([event.seq for event in events], np.int64)
 
 
 def newest_to_write(table: Table, order: Fields, rows: list[int], *keys: list[int]) -> tuple[list[int], list[int]]:
@@ -115,7 +130,8 @@ def newest_to_write(table: Table, order: Fields, rows: list[int], *keys: list[in
     ones the last holds. The stored columns are brought up to date.
     """
     if len(rows) > table.FEW:
-        return _newest_of_many(table, order, rows, *keys)
+        at, to = newest_of_many(table, order, *(np.array(column, np.int64) for column in (rows, *keys)))
+        return at.tolist(), to.tolist()
     latest: dict[int, int] = {}
     best: dict[int, tuple[int, ...]] = {}
     for i, (row, *values) in enumerate(zip(rows, *keys, strict=True)):
@@ -127,21 +143,20 @@ def newest_to_write(table: Table, order: Fields, rows: list[int], *keys: list[in
     return list(latest.values()), list(latest)
 
 
-def _newest_of_many(table: Table, order: Fields, rows: list[int], *keys: list[int]) -> tuple[list[int], list[int]]:
-    values = [np.array(key, np.int64) for key in keys]
-    all_rows = np.array(rows, np.int64)
-    index = newest(all_rows, *values)
-    to = all_rows[index]
+def newest_of_many(table: Table, order: Fields, rows: Int1, *keys: Int1) -> tuple[Int1, Int1]:
+    """``newest_to_write`` in columns."""
+    index = newest(rows, *keys)
+    to = rows[index]
     later = np.zeros(len(index), bool)
     equal = np.ones(len(index), bool)
-    for name, value in zip(order.names, values, strict=True):
+    for name, value in zip(order.names, keys, strict=True):
         new, old = value[index], table.rows[name][to]
         later |= equal & (new > old)
         equal &= new == old
     index, to = index[later], to[later]
-    for name, value in zip(order.names, values, strict=True):
+    for name, value in zip(order.names, keys, strict=True):
         table.rows[name][to] = value[index]
-    return index.tolist(), to.tolist()
+    return index, to
 
 
 def marks(events: Iterable[Any]) -> list[int]:

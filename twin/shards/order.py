@@ -8,9 +8,10 @@ from enum import IntEnum
 
 import numpy as np
 
-from twin.arrays import AnyArray, Byte1, Int1
+from twin.arrays import AnyArray, Bool1, Byte1, Int1
 
 MASK_BITS = 64
+_NARROW = 2**16 - 1
 _ALL = (1 << MASK_BITS) - 1
 
 
@@ -51,10 +52,9 @@ def admit(rows: Int1, seq: Int1, high: AnyArray, seen: AnyArray) -> Byte1:
     if n == 1:
         _admit_scalar(np.zeros(1, np.int64), rows, seq, outcome, (high, seen))
         return outcome
-    order = np.argsort(rows, kind="stable")
+    order = by_row(rows)
     r, s = rows[order], seq[order]
-    first = np.ones(n, bool)
-    np.not_equal(r[1:], r[:-1], out=first[1:])
+    first = _first_of_each(r)
     falls = np.zeros(n, bool)
     falls[1:] = s[1:] <= s[:-1]
     falls[first] = s[first] < high[r[first]]
@@ -62,7 +62,7 @@ def admit(rows: Int1, seq: Int1, high: AnyArray, seen: AnyArray) -> Byte1:
         entity = np.cumsum(first) - 1
         odd = np.bincount(entity[falls], minlength=int(entity[-1]) + 1) > 0
         strange = odd[entity]
-        _admit_scalar(np.sort(order[strange]), rows, seq, outcome, (high, seen))
+        _admit_scalar(order[strange], r[strange], s[strange], outcome, (high, seen))
         keep = ~strange
         r, s, first = r[keep], s[keep], first[keep]
     if len(r):
@@ -70,12 +70,37 @@ def admit(rows: Int1, seq: Int1, high: AnyArray, seen: AnyArray) -> Byte1:
     return outcome
 
 
+def by_row(rows: Int1) -> Int1:
+    """The order that sorts ``rows``, equal ones in log order, (n,)."""
+    # NumPy sorts 16 bits by counting, ten times as fast as it compares 64
+    narrow = len(rows) > 0 and rows.min() >= 0 and rows.max() <= _NARROW
+    return np.argsort(rows.astype(np.uint16) if narrow else rows, kind="stable")
+
+
+def _first_of_each(sorted_rows: Int1) -> Bool1:
+    """Where a new row begins, (n,)."""
+    first = np.ones(len(sorted_rows), bool)
+    np.not_equal(sorted_rows[1:], sorted_rows[:-1], out=first[1:])
+    return first
+
+
 def _admit_scalar(at: Int1, rows: Int1, seq: Int1, outcome: Byte1, identity: tuple[AnyArray, AnyArray]) -> None:
-    """The scalar rule for the records ``at``, which reads what it wrote for the record before."""
-    high, seen = identity
-    for i in at.tolist():
-        row = int(rows[i])
-        outcome[i], high[row], seen[row] = admit_one(int(high[row]), int(seen[row]), int(seq[i]))
+    """The scalar rule for the records ``at``, sorted by row and in log order within each."""
+    highs, masks = identity
+    entities = rows[_first_of_each(rows)]
+    known = {
+        row: (high, seen)
+        for row, high, seen in zip(entities.tolist(), highs[entities].tolist(), masks[entities].tolist(), strict=True)
+    }
+    found = []
+    for row, number in zip(rows.tolist(), seq.tolist(), strict=True):
+        high, seen = known[row]
+        one, high, seen = admit_one(high, seen, number)
+        known[row] = high, seen
+        found.append(one)
+    outcome[at] = found
+    highs[entities] = [high for high, _ in known.values()]
+    masks[entities] = np.array([seen for _, seen in known.values()], np.uint64)
 
 
 def _admit_rising(r: Int1, s: Int1, first: AnyArray, high: AnyArray, seen: AnyArray) -> None:
@@ -101,8 +126,26 @@ def newest(rows: Int1, *keys: Int1) -> Int1:
     """
     if len(rows) == 1:
         return np.zeros(1, np.int64)
+    if len(keys) == 1:
+        return _newest_by_one(rows, keys[0])
     order = np.lexsort((*reversed(keys), rows))
     r = rows[order]
     last = np.ones(len(r), bool)
     np.not_equal(r[1:], r[:-1], out=last[:-1])
     return order[last]
+
+
+def _newest_by_one(rows: Int1, key: Int1) -> Int1:
+    """``newest`` without sorting by the key."""
+    if not len(rows):
+        return np.zeros(0, np.int64)
+    order = by_row(rows)
+    r, k = rows[order], key[order]
+    starts = np.flatnonzero(_first_of_each(r))
+    top = np.maximum.reduceat(k, starts)
+    greatest = np.flatnonzero(k == np.repeat(top, np.diff(starts, append=len(r))))
+    of = r[greatest]
+    last = np.ones(len(of), bool)
+    np.not_equal(of[1:], of[:-1], out=last[:-1])
+    result: Int1 = order[greatest[last]]
+    return result

@@ -10,7 +10,7 @@ before clock - retain (``time.past``: the task's row may be gone), and what is t
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -183,11 +183,14 @@ class Shard:
                 codes.append(code)
         return folded, codes
 
-    def _sift(self, columns: Columns, fed: Fed, end: int) -> tuple[list[int], list[int]]:
-        """``_sift_few`` in columns."""
+    def _sift(self, columns: Columns, fed: Fed, end: int) -> tuple[Sequence[int], list[int]]:
+        """``_sift_few`` in columns; one code where it is that of all."""
         start = fed.position
         group, t = columns.group[start:end], columns.t[start:end]
         after, until = self._time_limits()
+        fold = int(group[0])
+        if fold < NOT_FOLDED and (group == fold).all() and t.min() > after and t.max() <= until:
+            return range(start, end), [fold]  # the usual case: nothing is to be picked out
         bad = group == BAD
         out_of_time = ((t <= after) | (t > until)) & ~bad
         for i in (np.flatnonzero(bad) + start).tolist():
@@ -201,7 +204,7 @@ class Shard:
         at = np.flatnonzero(in_time & (group != NOT_FOLDED))
         return (at + start).tolist(), group[at].tolist()
 
-    def _turns(self, events: list[Any], folded: list[int], codes: list[int]) -> list[tuple[int, list[int]]]:
+    def _turns(self, events: list[Any], folded: Sequence[int], codes: list[int]) -> list[tuple[int, Sequence[int]]]:
         """(fold, positions): which fold takes which events.
 
         New rows are numbered in log order. Where two folds share tables, either the rows are assigned before (tasks: a
@@ -209,7 +212,7 @@ class Shard:
         """
         if not folded:
             return []
-        if codes.count(codes[0]) == len(codes):
+        if codes.count(codes[0]) == len(codes):  # one code may stand for all
             return [(codes[0], folded)]
         if self.topic == "telemetry":
             turns = groupby(zip(codes, folded, strict=True), key=itemgetter(0))
@@ -237,7 +240,7 @@ class Shard:
             detail = f"t {t} is {self._retain_ms} ms or more behind the clock {clock.time}"
             self._refuse(columns, fed, i, "time.past", detail)
 
-    def _tally(self, columns: Columns, fed: Fed, at: list[int], outcomes: Outcomes) -> None:
+    def _tally(self, columns: Columns, fed: Fed, at: Sequence[int], outcomes: Outcomes) -> None:
         left = len(outcomes)
         for outcome, name in _COUNTED.items():
             n = outcomes.count(outcome)

@@ -5,6 +5,8 @@ the sum of a window is the difference of two cuts. A column of a role that has n
 number is 0.
 """
 
+from collections import defaultdict
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -12,7 +14,19 @@ import numpy as np
 
 from twin import events as ev
 from twin.arrays import Int1
-from twin.shards.fold import Outcomes, Tables, Writer, hear, identify, marks, newest_to_write
+from twin.shards.fold import (
+    Outcomes,
+    Tables,
+    Writer,
+    admitted,
+    hear,
+    heard_many,
+    identify,
+    marks,
+    newest_of_many,
+    newest_to_write,
+)
+from twin.shards.order import by_row
 from twin.shards.table import Fields, Table
 
 STATES = ("up", "degraded", "draining", "down")
@@ -86,30 +100,45 @@ def _state_of(event: ev.ClusterState) -> tuple[float | None, ...]:
 def fold_telemetry(tables: Tables, events: list[Any], t: Int1) -> Outcomes:
     """Fold meter readings: the newest is kept, all that count are summed."""
     table = tables["clusters"]
+    if len(events) > table.FEW:
+        return _fold_many(tables, events, t)
     outcomes, events, rows = identify(table, _meter, [e.cluster_id for e in events], events, t)
-    _sum(table, rows, [e.it_kw for e in events])
+    _sum(table, rows, events)
     at, to = newest_to_write(table, _meter_order, rows, marks(events))
-    said = [events[i] for i in at]
-    origins = (_ORIGIN_CODE[e.origin] for e in said)
-    # one attribute of all events after the other: a function called for each event would cost more than all of them
-    meters = ([getattr(e, name) for e in said] for name in METERS)
-    _meter_said.write(table, to, zip((e.t for e in said), origins, *meters, strict=True))
+    _write_meters(table, to, [events[i] for i in at])
     pools, to = _pools(tables["pools"], events, _pool_meter_order)
     _pool_meter_said.write(tables["pools"], to, map(_use, pools))
     return outcomes
 
 
-def _sum(table: Table, rows: list[int], it_kw: list[float]) -> None:
+def _fold_many(tables: Tables, events: list[Any], t: Int1) -> Outcomes:
+    """``fold_telemetry`` in columns. What only the newest reading says is read of that one alone."""
+    table = tables["clusters"]
+    rows = np.array(table.assign([e.cluster_id for e in events]), np.int64)
+    outcomes, events, rows, seq, t = admitted(table, _meter, rows, events, t)
+    np.add.at(table.rows["readings"], rows, 1)
+    power_w = np.rint(np.array([e.it_kw for e in events], np.float64) * 1000).astype(np.int64)
+    np.add.at(table.rows["it_w_sum"], rows, power_w)
+    at, to = newest_of_many(table, _meter_order, rows, seq + 1)
+    _write_meters(table, to.tolist(), [events[i] for i in at.tolist()])
+    pools, of_pools = _pools_many(tables["pools"], events, rows, seq, t)
+    _pool_meter_said.write(tables["pools"], of_pools, map(_use, pools))
+    return outcomes
+
+
+def _write_meters(table: Table, rows: list[int], said: list[Any]) -> None:
+    origins = (_ORIGIN_CODE[e.origin] for e in said)
+    # one attribute of all events after the other: a function called for each event would cost more than all of them
+    meters = ([getattr(e, name) for e in said] for name in METERS)
+    _meter_said.write(table, rows, zip((e.t for e in said), origins, *meters, strict=True))
+
+
+def _sum(table: Table, rows: list[int], events: list[Any]) -> None:
     """Count readings and add up their power."""
-    if len(rows) > table.FEW:
-        to = np.array(rows, np.int64)
-        np.add.at(table.rows["readings"], to, 1)
-        np.add.at(table.rows["it_w_sum"], to, np.rint(np.array(it_kw) * 1000).astype(np.int64))
-        return
-    for row, power_kw in zip(rows, it_kw, strict=True):
+    for row, event in zip(rows, events, strict=True):
         readings, total_w = _meter_sums.get(table, row)
         # around the ends as NumPy does, so that absurd readings stop nobody; differences of sums stay right
-        _meter_sums.put(table, row, readings + 1, (total_w + round(power_kw * 1000) + 2**63) % 2**64 - 2**63)
+        _meter_sums.put(table, row, readings + 1, (total_w + round(event.it_kw * 1000) + 2**63) % 2**64 - 2**63)
 
 
 def _pools(table: Table, events: list[Any], order: Fields) -> tuple[list[Any], list[int]]:
@@ -122,6 +151,38 @@ def _pools(table: Table, events: list[Any], order: Fields) -> tuple[list[Any], l
     hear(table, _pool_last_t, rows, [event.t for event in of])
     at, to = newest_to_write(table, order, rows, marks(of))
     return [pools[i] for i in at], to
+
+
+def _pools_many(table: Table, events: list[Any], clusters: Int1, seq: Int1, t: Int1) -> tuple[list[Any], list[int]]:
+    """``_pools`` in columns: of n accepted events with the rows of their clusters, (n,) each."""
+    lists = [event.pools for event in events]
+    if not any(lists):
+        return [], []
+    pools = list(chain.from_iterable(lists))
+    of = np.repeat(np.arange(len(events)), np.fromiter(map(len, lists), np.int64, len(lists)))
+    rows = _rows_of_pools(table, events, pools, of, clusters)
+    heard_many(table, rows, t[of])
+    at, to = newest_of_many(table, _pool_meter_order, rows, seq[of] + 1)
+    return [pools[i] for i in at.tolist()], to.tolist()
+
+
+def _rows_of_pools(table: Table, events: list[Any], pools: list[Any], of: Int1, clusters: Int1) -> Int1:
+    """The row of each pool, (pools,); ``of`` is the event of each. Only the first mention of a pool is looked up."""
+    codes: defaultdict[str, int] = defaultdict()
+    codes.default_factory = codes.__len__
+    code = np.array([codes[pool.pool_id] for pool in pools], np.int64)
+    place = clusters[of] * len(codes) + code
+    order = by_row(place)
+    first = np.ones(len(order), bool)
+    np.not_equal(place[order[1:]], place[order[:-1]], out=first[1:])
+    mentions = order[first]  # the first one of each pool, by pool
+    in_log_order = np.argsort(mentions)
+    names = [f"{events[of[i]].cluster_id}|{pools[i].pool_id}" for i in mentions[in_log_order].tolist()]
+    row_of = np.empty(len(mentions), np.int64)
+    row_of[in_log_order] = table.assign(names)
+    rows = np.empty(len(order), np.int64)
+    rows[order] = np.repeat(row_of, np.diff(np.flatnonzero(first), append=len(order)))
+    return rows
 
 
 def expired(tables: Tables, before: int) -> None:
