@@ -16,7 +16,6 @@ from twin.mirror import Mirror
 from twin.packed import OTHER_VERSION, Packed, Sparse
 from twin.shards.shard import SCHEMA
 from twin.sites import SitesCarry
-from twin.snapshot import Shape
 
 VERSION = 1
 
@@ -88,7 +87,6 @@ class Carry(msgspec.Struct, array_like=True, frozen=True):
 
     decisions_sha: bytes
     sites: SitesCarry
-    shapes: list[Shape]
     placement: Sparse
     prices: PricesCarry
     split_keys: list[str]

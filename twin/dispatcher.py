@@ -223,7 +223,6 @@ class Dispatcher:
         carry = Carry(
             self.decisions_sha,
             self.sites.carry(),
-            self._builder.carry(),
             self.placement.carry(),
             PricesCarry(pack(prices.pool_prices), pack(prices.power_prices), prices.cursor),
             keys,
@@ -248,9 +247,8 @@ class Dispatcher:
         dispatcher.mirror = mirror
         dispatcher.decisions_sha = body.decisions_sha
         dispatcher.sites.restore(body.sites)
-        dispatcher.placement.restore(body.placement, mirror, dispatcher.sites)
-        dispatcher.ledger = Ledger.restore(body.ledger, mirror)
-        dispatcher._builder.restore(body.shapes)
+        dispatcher.placement.restore(body.placement, mirror)
+        dispatcher.ledger = Ledger.restore(body.ledger, mirror, header.window)
         prices, splits = body.prices, unpack(body.splits, np.float64)
         dispatcher._prices = PriceCarry(
             unpack(prices.pool_prices, np.float64), unpack(prices.power_prices, np.float64), prices.cursor

@@ -94,7 +94,7 @@ def unpack(packed: Packed, dtype: np.dtype[np.generic] | type | str) -> AnyArray
     if not packed.width:
         return np.full(packed.shape, packed.least, wanted)
     spread = np.frombuffer(data, np.uint8).reshape(packed.width, size)
-    flat = np.ascontiguousarray(spread.T).reshape(-1)
+    flat = spread.T.copy().reshape(-1)
     if packed.width == wanted.itemsize:
         return flat.view(wanted).reshape(packed.shape)
     narrow = flat.view(f"<u{packed.width}").astype(wanted)

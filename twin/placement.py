@@ -175,14 +175,13 @@ class Placement:
         packed(rows)[:] = np.concatenate([packed(part)[at] for part, at in zip(parts, used, strict=True)])
         return pack_used(used, rows)
 
-    def restore(self, carry: Sparse, mirror: Mirror, sites: Sites) -> None:
-        """Go on from a carry of where ``mirror`` stands, with ``sites`` as of then.
+    def restore(self, carry: Sparse, mirror: Mirror) -> None:
+        """Go on from a carry of where ``mirror`` stands.
 
         Raises:
             ConfigError: the carry is of another version.
         """
         self._counts = [shard.tables["tasks"].count for shard in mirror.of("tasks")]
-        self._known_pools = len(sites.pools)
         used, columns = unpack_used(carry, self._counts, columns_of(PLACEMENT))
         first = 0
         for partition, (at, count) in enumerate(zip(used, self._counts, strict=True)):
@@ -195,7 +194,7 @@ class Placement:
         """Hash of all placements, over the rows that are in use or were."""
         sha = hashlib.sha256()
         for part, count in zip(self.tasks, self._counts, strict=True):
-            sha.update(part[:count].tobytes())
+            sha.update(part[:count].view(np.uint8).data)
         return sha.digest()
 
 

@@ -21,7 +21,7 @@ LEAST_OCCUPANCY = 1 / 1024
 """So that a task of no length still takes part in capacity."""
 
 
-class Shape(NamedTuple):
+class _Shape(NamedTuple):
     """What decides where a task may run, whatever its size: the key of a row of ``View.allowed``."""
 
     compatible: str
@@ -34,17 +34,9 @@ class ViewBuilder:
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
-        self._shapes: dict[Shape, int] = {}
+        self._shapes: dict[_Shape, int] = {}
         self._allowed: Bool2 = np.zeros((0, 0), bool)
         self._allowed_version = -1
-
-    def carry(self) -> list[Shape]:
-        """Shapes in the order in which they were met."""
-        return list(self._shapes)
-
-    def restore(self, carry: list[Shape]) -> None:
-        """Go on from a carry."""
-        self._shapes = {shape: i for i, shape in enumerate(carry)}
 
     def build(
         self,
@@ -166,7 +158,7 @@ class ViewBuilder:
         unique, inverse = np.unique(key, return_inverse=True)
         codes = [
             self._shapes.setdefault(
-                Shape(
+                _Shape(
                     compatible.names[k // 2 // len(residency.names)],
                     residency.names[k // 2 % len(residency.names)],
                     k % 2 > 0,
@@ -239,7 +231,7 @@ def _names(part: Live) -> list[str]:
     return [names[row] or "" for row in part.rows.tolist()]
 
 
-def _permitted(shape: Shape, columns: Columns) -> Bool1:
+def _permitted(shape: _Shape, columns: Columns) -> Bool1:
     """Pools that a shape may use: accelerator model, residency (zone, province or label), accelerators at all."""
     ok = np.ones(len(columns.pool_ids), bool)
     if shape.accelerators:

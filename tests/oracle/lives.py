@@ -5,6 +5,7 @@ that was freed; answers late, lost, repeated or from elsewhere; prices, fees and
 services whose model changes; commands of operators; and clocks that some partitions miss.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
@@ -162,10 +163,16 @@ class Life:
     """The values of each partition's records, in order."""
 
     values: dict[Partition, list[bytes]] = field(repr=False)
+    retain_ms: int = RETAIN
 
-    def cuts(self, base_every: int | None = None, retain_ms: int = RETAIN) -> dict[Partition, list[Cut]]:
+    @property
+    def partitions(self) -> dict[str, int]:
+        """Number of partitions of each topic."""
+        return dict(Counter(topic for topic, _ in self.values))
+
+    def cuts(self, base_every: int | None = None) -> dict[Partition, list[Cut]]:
         """The cuts of each partition."""
-        return {at: _cuts(at, values, base_every, retain_ms) for at, values in self.values.items()}
+        return {at: _cuts(at, values, base_every, self.retain_ms) for at, values in self.values.items()}
 
 
 def _cuts(at: Partition, values: list[bytes], base_every: int | None, retain_ms: int) -> list[Cut]:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.placement_desk import WINDOW, Desk, Move
+from tests.unit.placement_desk import POOLS, WINDOW, Desk, Move
 from twin import events as ev
+from twin.placement import Placement
 from twin.view import ACCELERATORS, CPU_CORES, Action
 
 ATE = 10.0
@@ -231,6 +232,20 @@ def test_all_places_of_a_task_that_is_moved_twice_count() -> None:
     assert free_cores(desk) == dict.fromkeys(("here", "there", "yonder"), 1000 - ATE)
 
 
+def test_a_place_that_is_left_counts_once_it_is_registered() -> None:
+    desk = Desk(register=POOLS[:1])
+    desk.submit("a", movable=True)
+    desk.say("a", "started", 1, "there")
+    desk.window()
+    desk.say("a", "started", 2, "here")
+    desk.window()
+    desk.register("there")
+    desk.window()
+    tasks = [part[part["live"] > 0] for part in desk.placement.tasks]
+    pools = [(int(t["reported"][0]) - 1, int(t["leaving"][0]) - 1) for t in tasks if len(t)]
+    assert [(desk.pools()[a], desk.pools()[b]) for a, b in pools] == [("here", "there")]
+
+
 def test_two_bars_stand_and_the_oldest_of_three_gives_way() -> None:
     desk = desk_with("waiting")
     for attempt, pool in enumerate(("here", "there", "yonder"), 1):
@@ -296,6 +311,20 @@ def test_one_task_that_changes_leaves_the_others_alone() -> None:
     before.pop("t77")
     assert after == before
     assert desk.view().pools.free[:, ACCELERATORS].tolist() == [0.0] * 3
+
+
+def test_placements_come_back_from_a_carry() -> None:
+    desk = Desk()
+    for name in "abc":
+        desk.submit(name, movable=True)
+    desk.window()
+    desk.decide(Move("a", Action.PLACE, "there"), Move("b", Action.DEFER, start_at=desk.now + 3 * WINDOW))
+    again = Placement(2)
+    again.restore(desk.placement.carry(), desk.world.mirror)
+    assert again.sha() == desk.placement.sha()
+    assert desk.view().tasks.earliest_start.max() == desk.now + 3 * WINDOW
+    desk.placement, before = again, desk.view()
+    assert desk.view().tasks.earliest_start.tolist() == before.tasks.earliest_start.tolist()
 
 
 def test_the_hash_of_placement_shows_every_decision_and_answer() -> None:

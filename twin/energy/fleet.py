@@ -23,7 +23,6 @@ CLUSTER = np.dtype(
         ("pue", "<f8"),
         ("pue_assumed", "?"),
         ("idle_kw", "<f8"),
-        ("idle_assumed", "?"),
     ]
 )
 POOL = np.dtype([("w_accelerator", "<f8"), ("w_core", "<f8")])
@@ -155,15 +154,15 @@ class Fleet:
         self.zone_names[code] = table.texts["zone_id"].names[int(cell["zone_id"])]
         pue, assumed = pue_at_margin(np.array([cell["pue_a"]]))
         here["pue"], here["pue_assumed"] = pue[0], assumed[0]
-        here["idle_kw"], here["idle_assumed"] = self._idle_kw(float(cell["idle_kw"]), pools, mine)
+        here["idle_kw"] = self._idle_kw(float(cell["idle_kw"]), pools, mine)
         for pool in mine:
             self._read_pool(code, pools, pool, str(pools.ids.names[pool])[len(name) + 1 :])
 
     @staticmethod
-    def _idle_kw(registered_kw: float, table: Table, rows: list[int]) -> tuple[float, bool]:
+    def _idle_kw(registered_kw: float, table: Table, rows: list[int]) -> float:
         pools = table.rows[rows]
         devices = np.concatenate([pools["nodes"] * pools["accelerators_per_node"], pools["cpu_cores"]])
-        return idle_kw(registered_kw, devices, np.concatenate([pools["w_accelerator_idle"], pools["w_core_idle"]]))
+        return idle_kw(registered_kw, devices, np.concatenate([pools["w_accelerator_idle"], pools["w_core_idle"]]))[0]
 
     def _read_pool(self, cluster: int, table: Table, row: int, pool_id: str) -> None:
         key = (cluster, int(self.pool_names.codes([pool_id])[0]))

@@ -27,12 +27,11 @@ __all__ = ["Bookings", "Kind", "Ledger", "Totals"]
 
 
 class LedgerCarry(msgspec.Struct, array_like=True, frozen=True):
-    """A ledger that is booked up to ``upto``."""
+    """What a ledger holds besides what follows from the mirror."""
 
     currency: str
     market: str
     first: int
-    upto: int
     chain: bytes
     totals: dict[str, Packed]
     device_cost_micro: Packed
@@ -142,7 +141,6 @@ class Ledger:
             self.currency,
             self.curves.market,
             self.upto if self._first is None else self._first,
-            self.upto,
             self._chain,
             pack_columns({field.name: getattr(self.totals, field.name).T for field in fields(Totals)}),
             pack(self.device_cost_micro),
@@ -153,14 +151,14 @@ class Ledger:
         )
 
     @classmethod
-    def restore(cls, carry: LedgerCarry, mirror: Mirror) -> "Ledger":
-        """The ledger of a carry of where ``mirror`` stands. Curves and fees follow from the mirror alone.
+    def restore(cls, carry: LedgerCarry, mirror: Mirror, upto: int) -> "Ledger":
+        """The ledger of a carry of where ``mirror`` stands, booked up to ``upto``. Curves and fees follow from the mirror alone.
 
         Raises:
             ConfigError: the carry is of another version.
         """
         ledger = cls(mirror, carry.currency, carry.market, carry.first)
-        ledger.upto, ledger._chain = carry.upto, carry.chain
+        ledger.upto, ledger._chain = upto, carry.chain
         by_kind = np.dtype((np.int64, (len(Kind),)))
         totals = unpack_columns(carry.totals, {field.name: by_kind for field in fields(Totals)})
         ledger.totals = Totals(**{name: np.ascontiguousarray(sums.T) for name, sums in totals.items()})
@@ -200,7 +198,7 @@ class Ledger:
         sha.update(self.upto.to_bytes(8, "little", signed=True))
         for meters in (self._runs.meters, self._servings.meters):
             for column in meters.rows.values():
-                sha.update(column[meters.active].tobytes())
+                sha.update(column[meters.active].data)
         sha.update(self._idle.rows.tobytes())
         for field in fields(Totals):
             sha.update(getattr(self.totals, field.name).tobytes())

@@ -53,7 +53,7 @@ class Servings:
         if rates_changed:
             self._speed = {}
         shards = mirror.of("services")
-        learned = any([self._learn_models(shard) for shard in shards])  # a list: all of them
+        learned = [self._learn_models(shard) for shard in shards]
         for shard in shards:
             rows = self._reader.rows(shard)
             held = self.held.get(shard.partition, _NO_ROWS)
@@ -61,7 +61,7 @@ class Servings:
                 rows = np.union1d(rows, held)
             if len(rows):
                 self._read(shard, rows)
-            if rates_changed or learned:
+            if rates_changed or any(learned):
                 self._rate(shard, self.meters.active_of(shard.partition))
 
     def carry(self) -> ServingsCarry:

@@ -96,6 +96,26 @@ def test_a_pool_without_a_speed_for_the_model_draws_nothing_and_is_counted(books
     assert books.ledger.assumed == {"tokens_per_s": 1}
 
 
+def test_another_model_of_the_service_counts_from_the_window_that_brings_it(books: Books) -> None:
+    books.demand()
+    books.serve(T0, 10_000.0)
+    books.windows(1)
+    books.demand(model="other")
+    books.windows(1)
+    assert books.wh() == pytest.approx(0.36 * 10_000 * 0.25)
+    books.world.send(
+        ev.ServiceDemand,
+        service="s",
+        origin="NL",
+        start=T0 + HOUR,
+        end=T0 + 2 * HOUR,
+        tokens_out_per_s=5.0,
+        model="chat",
+    )
+    books.windows(1)
+    assert books.wh() == pytest.approx(0.36 * 10_000 * 0.5)
+
+
 def test_a_new_speed_of_the_pool_counts_from_the_window_that_brings_it(books: Books) -> None:
     books.demand()
     books.serve(T0, 10_000.0)
