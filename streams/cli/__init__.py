@@ -13,8 +13,7 @@ from streams.cli.doctor import doctor
 from streams.cli.importing import import_dataset
 from streams.cli.logs import logs
 from streams.cli.output import out
-from streams.cli.plant import plant
-from streams.cli.processes import dispatcher, worker
+from streams.cli.processes import dispatcher, plant, worker
 from streams.cli.produce import produce
 from streams.cli.record import record
 from streams.cli.replay import replay

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from producers.log import LogReader
+from producers.topics import create_topics, specs
 from streams.cli.runs import route
 from streams.embedded import Options, Run
 from streams.settings import Settings
@@ -24,11 +24,8 @@ from twin.columns import DeadLetter
 from twin.decisions import Decision, WindowRecord
 from twin.dispatcher import Window
 from twin.records import Records
-from twin.topics import OUT_TOPICS
 
-FOREVER = "-1"
 NOT_COMPARED = {"solve_ms", "numerics"}
-CONFIGS = {"retention.ms": FOREVER, "message.timestamp.after.max.ms": str(2**63 - 1)}
 _record = msgspec.json.Decoder(WindowRecord).decode
 _decision = msgspec.json.Decoder(Decision).decode
 
@@ -78,14 +75,7 @@ def embedded(log: Path) -> Reference:
 
 
 async def make_topics(settings: Settings, counts: dict[str, int]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
-    await admin.start()
-    try:
-        wanted = [(settings.topic(short), n) for short, n in counts.items()]
-        wanted += [(settings.topic(short), 1) for short in OUT_TOPICS]
-        await admin.create_topics([NewTopic(name, n, 1, topic_configs=CONFIGS) for name, n in wanted])
-    finally:
-        await admin.close()
+    await asyncio.to_thread(create_topics, settings.bootstrap, specs(settings.namespace, counts))
 
 
 class Sender:
@@ -164,7 +154,7 @@ async def wait_until(read: Callable[[], Awaitable[Any]], wanted: Any, within_s: 
     """Read until there is as much as ``wanted``, a transaction's markers reach its topics one after the other; then compare."""
     until = time.monotonic() + within_s
     while len(found := await read()) < len(wanted) and time.monotonic() < until:
-        await asyncio.sleep(0.2)  # noqa: ASYNC110  # a broker tells by being asked
+        await asyncio.sleep(0.2)  # a broker tells by being asked
     assert found == wanted
 
 
