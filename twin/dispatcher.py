@@ -5,13 +5,13 @@ cuts give the same decisions, byte for byte.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 
-from twin import events as ev
+from twin import orders
 from twin.announce import Solved, TwinHashes, decisions_out, window_out
 from twin.arrays import Float1
 from twin.carry import At, Carry, CarryHeader, PricesCarry, decode_carry, encode_carry
@@ -22,26 +22,17 @@ from twin.dispatch.policy import Policy
 from twin.energy.ledger import Bookings, Ledger
 from twin.errors import ConfigError, TwinBug, TwinError
 from twin.mirror import Mirror
+from twin.orders import DEFAULT_POLICY, Accounting
 from twin.packed import pack, unpack
 from twin.placement import Placement
-from twin.shards import control
 from twin.shards.shard import SCHEMA
 from twin.sites import Sites
 from twin.snapshot import ViewBuilder
-from twin.view import Action, Decisions, PriceCarry, Rates, Reason, State, View
+from twin.view import Action, Decisions, PriceCarry, Reason, State, View
+
+__all__ = ["DEFAULT_POLICY", "Accounting", "Dispatcher", "Window", "stay"]
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-DEFAULT_POLICY = "price"
-_MOST_PENALTY = 1e9
-
-
-@dataclass(frozen=True, slots=True)
-class Accounting:
-    """What the log says of money: currency, the market that bills energy, penalties."""
-
-    currency: str = ""
-    market: str = "day_ahead"
-    rates: Rates = field(default_factory=Rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +95,12 @@ class Dispatcher:
             market=accounting.market,
             rates=accounting.rates,
         )
-        policy = self.policy()
+        policy = orders.policy(self.mirror)
         policy.require_place(view.clusters.ids, view.clusters.zone)
         began = solve_clock()
         decisions, error, violations = self._solve(view, policy)
         solved = Solved(decisions, error, violations, (solve_clock() - began) * 1000)
-        mode = self._mode()
+        mode = orders.mode(self.mirror)
         wire = decisions_out(view, decisions, policy.name, splits=self._splits, advice=mode == "advisory")
         if mode == "on":
             transfer = _transfer_s(view, decisions)
@@ -136,54 +127,13 @@ class Dispatcher:
             meter_at=[at for ages in meters for at in ages.tolist()],
         )
 
-    # ------------------------------------------------------------------------------------------ what the log says
-
     def accounting(self) -> Accounting:
         """Currency, settlement market and penalties in force.
 
         Raises:
             ConfigError: a penalty is no number from 0 to 1e9.
         """
-        said = self._command("policy|accounting")
-        if not isinstance(said, ev.PolicySet):
-            return Accounting(self._only_currency())
-        params = said.params
-        rates = Rates(
-            penalty_per_accelerator_h=_penalty(params, "penalty_per_accelerator_h", Rates().penalty_per_accelerator_h),
-            penalty_per_core_h=_penalty(params, "penalty_per_core_h", Rates().penalty_per_core_h),
-        )
-        return Accounting(
-            str(params.get("currency") or self._only_currency()),
-            str(params.get("settlement_market", "day_ahead")),
-            rates,
-        )
-
-    def _only_currency(self) -> str:
-        """The currency of the first price there is, where no accounting event names one."""
-        for shard in self.mirror.of("power"):
-            for name in shard.tables["prices"].texts["currency"].names[1:]:
-                return name
-        return ""
-
-    def policy(self) -> Policy:
-        """The dispatch policy in force."""
-        said = self._command("policy|dispatch")
-        if not isinstance(said, ev.PolicySet):
-            return Policy.parse(DEFAULT_POLICY)
-        return Policy.of(said.policy, said.params)
-
-    def _mode(self) -> str:
-        said = self._command("dispatch|dispatch")
-        if isinstance(said, ev.DispatchPause):
-            return "pause"
-        return "advisory" if isinstance(said, ev.DispatchAdvisory) else "on"
-
-    def _command(self, register: str) -> ev.Event | None:
-        for shard in self.mirror.of("control"):
-            said: ev.Event | None = control.command(shard.tables["commands"], register)
-            if said is not None:
-                return said
-        return None
+        return orders.accounting(self.mirror)
 
     # ---------------------------------------------------------------------------------------------------- solving
 
@@ -268,15 +218,6 @@ class Dispatcher:
         if self.ledger is not None:
             sha.update(self.ledger.sha())
         return sha.hexdigest()
-
-
-def _penalty(params: Mapping[str, float | bool | str], name: str, default: float) -> float:
-    value = params.get(name, default)
-    if isinstance(value, bool | str) or not 0 <= value <= _MOST_PENALTY:
-        raise ConfigError(
-            f"policy.set.v1 accounting: {name} is {value!r}: expected a number from 0 to {_MOST_PENALTY:g}"
-        )
-    return float(value)
 
 
 def _check_same(ledger: Ledger, accounting: Accounting) -> None:
