@@ -19,6 +19,7 @@ _MAX_DETAIL = 300
 _OPENING = 0x5B
 """The byte of ``[``, and that of ``{`` without its bit 0x20."""
 _TOGETHER = 256
+"""Records that are decoded, then looked through for brackets, while they are in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,14 @@ class Decoder:
         """Decode a whole chunk. A record that is wrong becomes an entry of ``bad`` with its reason and detail."""
         values = records.values
         bad: dict[int, tuple[str, str]] = {}
-        events: list[Any]
+        events: list[Any] = []
         try:
-            events = [] if _many_brackets(values) else list(map(self._decode, values))
+            for start in range(0, len(values), _TOGETHER):
+                some = values[start : start + _TOGETHER]
+                events += map(self._decode, some)
+                if _many_brackets(some, least=1):  # an event is an object
+                    events = []
+                    break
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             events = []
         if len(events) < len(values):
@@ -119,20 +125,19 @@ class Decoder:
         return event
 
 
-def _many_brackets(values: list[bytes]) -> bool:
-    """Whether a value opens enough brackets to be nested too deep.
+def _many_brackets(values: list[bytes], least: int = 0) -> bool:
+    """Whether a value opens enough brackets to be nested too deep; each is known to open at least ``least``.
 
     Values are looked at together: where no ``MAX_DEPTH + 1`` opening brackets lie as near as the longest value is long, no
     value has so many.
     """
-    for start in range(0, len(values), _TOGETHER):
-        some = values[start : start + _TOGETHER]
-        body = np.frombuffer(b"".join(some), np.uint8)
-        opens = np.flatnonzero((body & 0xDF) == _OPENING)
-        near = len(opens) > MAX_DEPTH and int((opens[MAX_DEPTH:] - opens[:-MAX_DEPTH]).min()) < max(map(len, some))
-        if near and any(value.count(b"{") + value.count(b"[") > MAX_DEPTH for value in some):
-            return True
-    return False
+    body = np.frombuffer(b"".join(values), np.uint8)
+    is_open = (body & 0xDF) == _OPENING
+    if np.count_nonzero(is_open) <= MAX_DEPTH + least * (len(values) - 1):
+        return False
+    opens = np.flatnonzero(is_open)
+    near = len(opens) > MAX_DEPTH and int((opens[MAX_DEPTH:] - opens[:-MAX_DEPTH]).min()) < max(map(len, values))
+    return near and any(value.count(b"{") + value.count(b"[") > MAX_DEPTH for value in values)
 
 
 _bracket = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])', re.DOTALL).finditer

@@ -38,7 +38,8 @@ class ClusterTelemetry(Event, frozen=True, kw_only=True, tag="cluster.telemetry.
     cluster_id: Id
     it_kw: NonNegative
     facility_kw: NonNegative | None = None
-    pools: Annotated[list[PoolUse], Meta(max_length=256)] = []
+    # a tuple: an empty list would be made anew for each record
+    pools: Annotated[tuple[PoolUse, ...], Meta(max_length=256)] = ()
     queue_tasks: Count | None = None
     inlet_c: Annotated[float, Meta(ge=-60, le=120)] | None = None
     statistic: Text = ""

@@ -91,7 +91,7 @@ class Answers:
             cluster_id=cluster.spec.cluster_id,
             it_kw=it_kw,
             facility_kw=None if pue is None else it_kw * pue.a,
-            pools=[ev.PoolUse(pool_id=p.pool_id, allocated=p.allocated) for p in cluster.pools.values() if p.here],
+            pools=tuple(ev.PoolUse(pool_id=p.pool_id, allocated=p.allocated) for p in cluster.pools.values() if p.here),
             queue_tasks=cluster.queued,
             statistic="mean",
         )

@@ -106,7 +106,7 @@ def test_a_meter_reads_the_mean_power_since_the_reading_before(w: W) -> None:
     assert [r.t for r in (first, second, third)] == [99_999, 199_999, 299_999]
     assert [r.it_kw for r in (first, second, third)] == [2.0, 3.0, 1.0]
     assert first.facility_kw == 3.0
-    assert [r.pools for r in (first, third)] == [[ev.PoolUse(pool_id="p", allocated=n)] for n in (3.0, 0.0)]
+    assert [r.pools for r in (first, third)] == [(ev.PoolUse(pool_id="p", allocated=n),) for n in (3.0, 0.0)]
     assert [r.seq for r in (first, second, third)] == [1, 2, 3]
 
 
