@@ -101,6 +101,7 @@ class Desk:
     def follow(self) -> None:
         self.sites.refresh(self.world.mirror)
         self.live = self.placement.follow(self.world.mirror, self.sites, effective_at=self.now, window_ms=WINDOW)
+        self.world.mirror.read()
 
     def window(self) -> int:
         """Close a window and look."""

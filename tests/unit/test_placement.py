@@ -243,7 +243,7 @@ def test_a_place_that_is_left_counts_once_it_is_registered() -> None:
     desk.window()
     tasks = [part[part["live"] > 0] for part in desk.placement.tasks]
     pools = [(int(t["reported"][0]) - 1, int(t["leaving"][0]) - 1) for t in tasks if len(t)]
-    assert [(desk.pools()[a], desk.pools()[b]) for a, b in pools] == [("here", "there")]
+    assert pools == [(desk.pools().index("here"), desk.pools().index("there"))]
 
 
 def test_two_bars_stand_and_the_oldest_of_three_gives_way() -> None:
