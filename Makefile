@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow check bench bench-policies lock clean
+.PHONY: help venv demo test test-slow broker-test chaos check bench bench-policies lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -34,7 +34,13 @@ test: check ## check, then every test but the slow ones
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-slow: $(STAMP) ## the slow tests: published bills of every place, window and limit
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS) --dist load
+	$(BIN)/python -m pytest -m "slow and not broker and not compose" $(PYTEST_ARGS) --dist load
+
+broker-test: $(STAMP) ## the long tests on a real broker and Redis: 150,000 records, kills, an emptied Redis, the published bill
+	$(BIN)/python -m pytest -m "slow and broker" tests/broker --deselect tests/broker/test_chaos.py
+
+chaos: $(STAMP) ## processes, broker and Redis killed, paused, emptied and cut off at random (CPN_CHAOS_SEEDS="1 2 3")
+	$(BIN)/python -m pytest -m slow tests/broker/test_chaos.py -x
 
 check: $(STAMP) ## lint, format, types and import contracts
 	$(BIN)/ruff check .
