@@ -30,7 +30,7 @@ def worker(instance: Instance = None) -> None:
     """Fold events from Kafka into the twin in Redis. Settings come from CPN_… variables.
 
     Example:
-      CPN_BOOTSTRAP=127.0.0.1:9092 CPN_REDIS_URL=redis://127.0.0.1:6379 cpn worker --instance w1
+      cpn worker --instance w1
     """
     _name(instance)
     _run(lambda settings: _serve_app("streams.worker", settings, "ingest"))
