@@ -73,15 +73,18 @@ class ClockFollower:
         reader.seek({at: reader.ends([at])[at][0] if last is None else last.offset + 1})
 
     def wait(self, t: int) -> int:
-        """Return when event time ``t`` (ms) is less than a step ahead of the clock: how far event time has come, ``t`` or later."""
+        """Return when event time ``t`` (ms) is before the next clock: how far event time has come, ``t`` or later.
+
+        What happens at the very time of a clock stands behind it, as in a log.
+        """
         if self._t is None and self._begins is not None and t < self._begins:
             return self._begins - 1
-        while self._t is None or self._t + self._step < t:
+        while self._t is None or self._t + max(self._step - 1, 0) < t:
             self._on_wait()
             for records in self._reader.poll(_POLL_S).values():
                 for clock in filter(None, map(clock_in, records.values)):
                     self._tick(clock)
-        return self._t + self._step
+        return self._t + max(self._step - 1, 0)
 
     def _tick(self, clock: Clock) -> None:
         if self._t is None:

@@ -52,7 +52,7 @@ class Tap(NamedTuple):
 def due_times(records: Records, clock: Clock | None) -> tuple[list[int], Clock | None]:
     """Return the event time (ms) at which each record is due, and the clock after them; ``clock`` is the one before them.
 
-    A record is due at its own time, but not before the clock that it follows and not after the one that it precedes: one
+    A record is due at its own time, but not before the clock that it follows, and before the one that it precedes: one
     that is stamped with the year 3000 holds nothing back. Where the next clock is not among ``records``, it is taken to
     come a window after the last.
     """
@@ -62,12 +62,13 @@ def due_times(records: Records, clock: Clock | None) -> tuple[list[int], Clock |
         tick = clock_in(value)
         if tick is not None and (clock is None or tick.t >= clock.t):
             clock, ticks[i] = tick, tick.t
-        dues.append(t if clock is None else min(max(t, clock.t), clock.t + clock.window_ms))
+        dues.append(t if clock is None else min(max(t, clock.t), clock.t + clock.window_ms - 1))
     following: int | None = None
     for i in range(len(dues) - 1, -1, -1):
-        following = ticks.get(i, following)
-        if following is not None:
-            dues[i] = min(dues[i], following)
+        if i in ticks:
+            following = dues[i] = ticks[i]
+        elif following is not None:
+            dues[i] = min(dues[i], following - 1)
     return dues, clock
 
 

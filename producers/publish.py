@@ -112,6 +112,7 @@ class KafkaPublisher(_Counted):
                 max_block_ms=_DELIVERY_TIMEOUT_S * 1000,
                 delivery_timeout_ms=_DELIVERY_TIMEOUT_S * 1000,
                 request_timeout_ms=_DELIVERY_TIMEOUT_S * 500,
+                reconnect_backoff_max_ms=1000,  # a broker that restarts is back within the time a delivery may take
                 allow_auto_create_topics=False,
             )
 
