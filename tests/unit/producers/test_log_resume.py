@@ -161,3 +161,16 @@ def test_columns_are_not_saved_half_written(tmp_path: Path) -> None:
     log.close()
     with pytest.raises(ConfigError, match="a log in parquet cannot be gone on with"):
         LogWriter(tmp_path, COUNTS, resume=True)
+
+
+def test_what_was_not_saved_is_cut_off_even_if_nothing_follows(tmp_path: Path, whole: list[Record]) -> None:
+    log = LogWriter(tmp_path / "log", COUNTS)
+    write(log, 0, 20)
+    log.save()
+    saved = (tmp_path / "log" / UNFINISHED).read_bytes()
+    write(log, 20, 40)
+    log.save()
+    log.abandon()
+    (tmp_path / "log" / UNFINISHED).write_bytes(saved)
+    LogWriter(tmp_path / "log", COUNTS, resume=True).close()
+    assert held(tmp_path / "log") == [record for record in whole if record.t < 1020]
