@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow broker-test chaos check bench bench-policies lock clean
+.PHONY: help venv demo test test-slow broker-test chaos check bench bench-stream bench-policies lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ check: $(STAMP) ## lint, format, types and import contracts
 
 bench: $(STAMP) ## speed of the embedded runtime: events/s and CPU per event by stage (BENCH_ARGS="--help")
 	@$(BIN)/python -m ops.bench $(BENCH_ARGS)
+
+bench-stream: $(STAMP) ## the worker beside other readers, latency, recovery, windows; on a real broker and Redis (BENCH_ARGS="--help")
+	@$(BIN)/python -m ops.bench.streaming $(BENCH_ARGS)
 
 bench-policies: $(STAMP) ## price beside every baseline on generated scenarios, every seed shown
 	@$(BIN)/python -m ops.bench.policies $(BENCH_ARGS)

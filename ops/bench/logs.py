@@ -29,7 +29,7 @@ Rows = list[Row]
 Body = Callable[[int, int, int, float, int], str]
 """(entity, seq, t, IT power, queue) → body."""
 
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 
 
 def flat_body(entity: int, seq: int, t: int, it_kw: float, queue: int) -> str:
@@ -155,7 +155,7 @@ class Stream:
 
     def clock(self, t: int) -> None:
         """Append a clock at ``t`` everywhere."""
-        value = _encode(ev.Clock(seq=self._clocks, t=t, window_ms=WINDOW_MS, max_ahead_ms=48 * HOUR_MS))
+        value = encode(ev.Clock(seq=self._clocks, t=t, window_ms=WINDOW_MS, max_ahead_ms=48 * HOUR_MS))
         self._clocks += 1
         for topic in IN_TOPICS:
             self._writer.append(topic, 0, t=t, key=b"0", value=value)
@@ -203,4 +203,4 @@ def write_lifecycles(path: Path, files: FileFormat, records: int) -> Stream:
 
 
 def _row(event: ev.Event) -> Row:
-    return event.t, address(event)[1].encode(), _encode(event)
+    return event.t, address(event)[1].encode(), encode(event)
