@@ -219,7 +219,7 @@ def running(processes: Sequence[Process]) -> Iterator[Sequence[Process]]:
 
 
 async def wait_for_windows(
-    settings: Settings, count: int, processes: Sequence[Process], *, within_s: float = 120, restart: bool = False
+    settings: Settings, count: int, processes: Sequence[Process], *, within_s: float = 300, restart: bool = False
 ) -> list[dict[str, Any]]:
     """The window records, once there are ``count``. A process that ends is started again, or fails the test."""
     until = time.monotonic() + within_s
