@@ -31,7 +31,8 @@ _timed = msgspec.json.Decoder(_Timed).decode
 class Letter:
     """A refused record: where it stood (short name of the topic), why it was refused, its key and its bytes.
 
-    ``t`` is the event time in its body where there is one that can be read, else the time of the letter, ms.
+    ``t`` is the event time in its body where there is one that can be read, else the time of the letter, ms. ``cut`` is
+    empty, or says how large the record was: the letter has only its beginning.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Letter:
     key: bytes | None
     value: bytes
     t: int
+    cut: str = ""
 
 
 def letter_of(record: Record) -> Letter | None:
@@ -56,7 +58,16 @@ def letter_of(record: Record) -> Letter | None:
         return None
     t = _event_time(record.value)
     return Letter(
-        name, topic, partition, offset, reason, detail, heads.get("key"), record.value, record.t if t is None else t
+        name,
+        topic,
+        partition,
+        offset,
+        reason,
+        detail,
+        heads.get("key"),
+        record.value,
+        record.t if t is None else t,
+        heads.get("cut", b"").decode(errors="replace"),
     )
 
 
@@ -110,13 +121,18 @@ def requeue(
     """Send refused records back to where they stood, key and bytes as they were, and return how many were taken.
 
     Raises:
-        ConfigError: a letter is of a topic that the twin does not read.
+        ConfigError: a letter is of a topic that the twin does not read, or has only the beginning of its record.
         StoreError: the broker did not take all of them.
     """
     chosen = list(letters)
     for letter in chosen:
         if letter.topic not in IN_TOPICS:
             raise ConfigError(f"dead letter {letter.id}: the twin reads no topic {letter.topic!r}")
+        if letter.cut:
+            raise ConfigError(
+                f"dead letter {letter.id} has only the beginning of its record ({letter.cut}): nothing was sent back. "
+                "The record itself still stands at that position of its topic"
+            )
     before = publisher.acknowledged
     for letter in chosen:
         publisher.send_one(

@@ -30,7 +30,9 @@ TEND_S = 0.01
 VERIFY_S = 1.0
 """How often it looks whether the store still has its claims."""
 DECIDED = "decided"
-"""Name of the store's mark: the end of the newest window that the dispatcher has decided, ms."""
+"""Name of the store's mark: a window that ends at or before this has been decided or passed over, ms."""
+BURIED_AT_ONCE = 1_000
+"""Dead letters that are handed to the broker, and waited for, together."""
 
 Bury = Callable[[list[DeadLetter]], Awaitable[None]]
 Tell = Callable[[Notice], Awaitable[None]]
@@ -215,9 +217,7 @@ class Ingest:
             return  # revoked meanwhile
         if part.dead:  # before the state moves past them: at least once, and copies carry the same position
             began = time.perf_counter()
-            await self._bury(part.dead)
-            self.work.dead.update((part.shard.topic, letter.reason) for letter in part.dead)
-            part.dead = []
+            await self._bury_all(part)
             self._spent("bury", began)
         cuts, part.cuts = part.cuts, []
         began = time.perf_counter()
@@ -236,6 +236,14 @@ class Ingest:
         self.progress = part.wrote_at
         if cuts:
             await self._tell(Notice(part.shard.topic, part.shard.partition, cuts[-1].serial))
+
+    async def _bury_all(self, part: Part) -> None:
+        dead, part.dead = part.dead, []
+        for at in range(0, len(dead), BURIED_AT_ONCE):
+            some = dead[at : at + BURIED_AT_ONCE]
+            await self._bury(some)
+            self.progress = time.monotonic()  # 100,000 take longer than a process may stall
+            self.work.dead.update((part.shard.topic, letter.reason) for letter in some)
 
     def _spent(self, stage: str, began: float) -> None:
         self.work.seconds[stage] += time.perf_counter() - began

@@ -28,6 +28,10 @@ from twin.columns import DeadLetter
 from twin.errors import ConfigError
 
 BURY_TIMEOUT_S = 30.0
+MOST_LETTER_BYTES = 900_000
+"""Of key and value of a dead letter; brokers take 1 MB."""
+CUT_KEY_BYTES = 1_000
+"""What is left of the key of a record that is too large for its letter."""
 log = structlog.get_logger()
 
 
@@ -102,10 +106,11 @@ class Worker:
         sent = [
             await self._dead.send(
                 key=f"{letter.topic}:{letter.partition}:{letter.offset}".encode(),
-                value=letter.value,
-                headers=dead_letter_headers(letter),
+                value=value,
+                headers=headers,
             )
             for letter in letters
+            for value, headers in [dead_letter_record(letter)]
         ]
         await asyncio.wait_for(asyncio.gather(*sent), BURY_TIMEOUT_S)
 
@@ -150,8 +155,12 @@ class Worker:
             die(Exit.WATCHDOG, f"no progress for {self.settings.stall_s:g} s; behind in {sorted(behind)}")
 
 
-def dead_letter_headers(letter: DeadLetter) -> dict[str, bytes]:
-    """What goes with the original bytes of a dead letter."""
+def dead_letter_record(letter: DeadLetter) -> tuple[bytes, dict[str, bytes]]:
+    """Value and headers of a dead letter: the bytes of the record, and what is to be said of it.
+
+    With its headers a record may be larger than a broker takes: then the letter has its beginning, and says so in ``cut``.
+    """
+    key, value = letter.key, letter.value
     headers = {
         "reason": letter.reason.encode(),
         "detail": letter.detail.encode(),
@@ -159,9 +168,12 @@ def dead_letter_headers(letter: DeadLetter) -> dict[str, bytes]:
         "partition": str(letter.partition).encode(),
         "offset": str(letter.offset).encode(),
     }
-    if letter.key is not None:
-        headers["key"] = letter.key
-    return headers
+    if len(key or b"") + len(value) > MOST_LETTER_BYTES:
+        headers["cut"] = f"key {len(key or b'')}, value {len(value)} bytes".encode()
+        key, value = key and key[:CUT_KEY_BYTES], value[: MOST_LETTER_BYTES - CUT_KEY_BYTES]
+    if key is not None:
+        headers["key"] = key
+    return value, headers
 
 
 worker = Worker(Settings())

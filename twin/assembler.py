@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from twin.shards.shard import Cut
+from twin.window import MOST_LISTED
 
 Partition = tuple[str, int]
 
@@ -13,7 +14,7 @@ Partition = tuple[str, int]
 class Step:
     """Cuts to apply; then, if ``window`` is given, all shards stand at it and it is to be decided.
 
-    ``skipped`` are the windows before it that a clock closed together with it.
+    ``skipped`` are the windows before it that a clock closed together with it, the latest ``MOST_LISTED`` of them.
     """
 
     cuts: list[Cut]
@@ -25,6 +26,8 @@ class Assembler:
     """Queues the cuts of each shard, in the order of their serials, until every shard has one."""
 
     def __init__(self, partitions: Iterable[Partition]) -> None:
+        self.passed = -1
+        """No window that ends at or before this is to be decided any more, ms; -1 before the first step."""
         self._queues: dict[Partition, deque[Cut]] = {at: deque() for at in partitions}
 
     def offer(self, cut: Cut) -> None:
@@ -43,8 +46,9 @@ class Assembler:
         if self.missing():
             return None
         window = max(queue[0].window for queue in self._queues.values())
+        self.passed = window - 1
         behind = [queue for queue in self._queues.values() if queue[0].window < window]
         cuts = [queue.popleft() for queue in behind or self._queues.values()]
         if behind:
             return Step(cuts)
-        return Step(cuts, window, tuple(sorted({end for cut in cuts for end in cut.skipped})))
+        return Step(cuts, window, tuple(sorted({end for cut in cuts for end in cut.skipped})[-MOST_LISTED:]))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from twin import events as ev
 
 NEVER = -1
-MOST_LISTED = 100_000
-"""A clock that closes more windows names the latest only: a clock far off must not fill the memory."""
+MOST_LISTED = 10_000
+"""A clock that closes more windows names the latest only: one far off must not fill the memory, nor outgrow a record."""
 
 
 @dataclass(slots=True)

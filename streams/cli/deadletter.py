@@ -92,7 +92,9 @@ def requeue(
         raise ConfigError("say which: KEYs, --reason or --topic, or --all")
     settings = broker_settings(bootstrap, namespace)
     found = _letters(settings, reason, topic)
-    chosen = choose(found, letters) if letters else list(found.values())
+    chosen = choose(found, letters) if letters else [letter for letter in found.values() if not letter.cut]
+    if left := 0 if letters else len(found) - len(chosen):
+        err.print(f"{left:,} letters have only the beginning of their record: they are left out", soft_wrap=True)
     if chosen and not yes:
         if as_json:
             raise ConfigError("--json asks nothing: say --yes too")
@@ -125,6 +127,7 @@ def _row(letter: Letter) -> dict[str, Any]:
         "t": iso(letter.t),
         "key": None if letter.key is None else letter.key.decode(errors="replace"),
         "value": letter.value.decode(errors="replace"),
+        **({"cut": letter.cut} if letter.cut else {}),
     }
     try:
         letter.value.decode()

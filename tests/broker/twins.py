@@ -118,7 +118,10 @@ async def read_all(settings: Settings, short: str) -> list[Any]:
     """Every committed record of an out-topic, as Kafka records."""
     at = TopicPartition(settings.topic(short), 0)
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap, isolation_level="read_committed", enable_auto_commit=False
+        bootstrap_servers=settings.bootstrap,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # seek_to_beginning alone comes too late for a position that is being asked for
     )
     await consumer.start()
     try:

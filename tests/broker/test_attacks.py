@@ -1,0 +1,105 @@
+"""Logs and events that no producer of ours makes, and what the running twin makes of them."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from streams.settings import Settings
+from streams.store.redis import RedisStore
+from tests.broker import twins
+from tests.broker.test_processes import ended
+from tests.broker.twins import Process
+from twin.topics import IN_TOPICS
+
+MINUTE = 60_000
+ONE_EACH = dict.fromkeys(IN_TOPICS, 1)
+
+
+def clock(t: int, window_ms: int = MINUTE) -> bytes:
+    return json.dumps(
+        {"type": "clock.v1", "seq": 1, "t": t, "window_ms": window_ms, "lateness_ms": 0, "max_ahead_ms": 10**11}
+    ).encode()
+
+
+async def send(settings: Settings, records: Iterable[tuple[str, bytes]], **options: Any) -> None:
+    """Send (topic, value) pairs in order, to partition 0."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap, linger_ms=5, **options)
+    await producer.start()
+    try:
+        for topic, value in records:
+            await producer.send(settings.topic(topic), value, b"x", 0)
+        await producer.flush()
+    finally:
+        await producer.stop()
+
+
+def twin_of(settings: Settings, folder: Path) -> list[Process]:
+    return [Process(settings, "worker", "w1", folder), Process(settings, "dispatcher", "d1", folder)]
+
+
+async def test_a_clock_that_skips_more_windows_than_may_wait_stops_nobody(settings: Settings, tmp_path: Path) -> None:
+    """The other partitions come up to it window by window, and none of these windows is decided."""
+    await twins.make_topics(settings, ONE_EACH)
+    last = 10 * settings.pending_windows
+    await send(settings, [(topic, clock(0)) for topic in IN_TOPICS])
+    await send(settings, [("tasks", clock(n * MINUTE)) for n in range(1, last + 1)])
+    await send(settings, [(topic, clock(last * MINUTE)) for topic in IN_TOPICS if topic != "tasks"])
+    processes = twin_of(settings, tmp_path)
+    with twins.running(processes):
+        found = await twins.wait_for_windows(settings, 1, processes, within_s=15)
+    assert [record["window"] for record in found] == [last * MINUTE]
+
+
+async def test_a_clock_far_off_closes_its_windows_in_a_record_that_the_broker_takes(
+    settings: Settings, tmp_path: Path
+) -> None:
+    await twins.make_topics(settings, ONE_EACH)
+    await send(settings, [(topic, clock(0)) for topic in IN_TOPICS])
+    await send(settings, [(topic, clock(200_000_000 * MINUTE + n)) for n, topic in enumerate(IN_TOPICS)])
+    processes = twin_of(settings, tmp_path)
+    with twins.running(processes):
+        found = await twins.wait_for_windows(settings, 1, processes, within_s=15)
+    assert [record["window"] for record in found] == [200_000_000 * MINUTE]
+
+
+async def test_a_refused_record_as_large_as_the_broker_takes_becomes_a_dead_letter(
+    settings: Settings, tmp_path: Path
+) -> None:
+    await twins.make_topics(settings, ONE_EACH)
+    await send(settings, [("tasks", b"x" * 1_048_400), ("tasks", b"y" * 10)], max_request_size=2**21)
+    await send(settings, [("tasks", b"z" * 5_000_000)], max_request_size=2**23, compression_type="gzip")
+    worker = Process(settings, "worker", "w1", tmp_path)
+    with twins.running([worker]):
+        wanted = {("tasks", 0, n) for n in range(3)}
+        await twins.wait_until(lambda: twins.dead_letters(settings), wanted)
+        assert worker.alive(), worker.tail()
+    code, said = await asyncio.to_thread(ended, settings, "deadletter", "requeue", "tasks:0:0", "--yes")
+    assert (code, "has only the beginning of its record" in said) == (2, True)
+    code, said = await asyncio.to_thread(ended, settings, "deadletter", "requeue", "--all", "--yes")
+    assert code == 0
+    assert "2 letters have only the beginning of their record: they are left out 1 records sent back" in said
+
+
+async def test_many_refused_records_at_once_are_no_standstill(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing their letters takes longer than a process may do nothing."""
+    many = 40_000
+    monkeypatch.setenv("CPN_STALL_S", "1.5")
+    await twins.make_topics(settings, ONE_EACH)
+    await send(settings, [("tasks", b"?")] * many, max_batch_size=100_000)
+    worker = Process(settings, "worker", "w1", tmp_path)
+    with twins.running([worker]):
+        store = RedisStore(settings.redis_url, settings.namespace)
+        try:
+            while (held := await store.read("tasks", 0)) is None or held.next < many:
+                assert worker.alive(), worker.tail()
+                await asyncio.sleep(0.1)
+        finally:
+            await store.close()
+    assert await twins.dead_letters(settings) == {("tasks", 0, n) for n in range(many)}
