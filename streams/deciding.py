@@ -64,13 +64,14 @@ class Deciding:
         keys = [(topic, p) for topic in IN_TOPICS for p in range(partitions[topic])]
         self._follower = Follower(store, keys)
         self._assembler = Assembler(keys)
-        self._dispatcher = Dispatcher(partitions, seed=settings.seed)
+        self._dispatcher = Dispatcher(partitions, seed=settings.seed, patient=True)
         self._published: dict[int, WindowRecord] = {}
         self._newest = -1
         self._checkpoint: dict[Partition, int] = dict.fromkeys(keys, -1)
         self._decided = -1
         self._since_checkpoint = 0
         self._degraded_before = False
+        self._refused = ""
         self.notice = asyncio.Event()
         self.done = Done()
         self.progress = time.monotonic()
@@ -108,7 +109,7 @@ class Deciding:
             for at, serial in header.serials.items():
                 await self._rebuild(mirror, at, serial)
             self._dispatcher = await asyncio.to_thread(
-                Dispatcher.restore, self._partitions, mirror, published.carry, seed=self._settings.seed
+                Dispatcher.restore, self._partitions, mirror, published.carry, seed=self._settings.seed, patient=True
             )
             self._checkpoint = dict(header.serials)
         log.info("took over", carry=self._decided, newest_published=self._newest)
@@ -208,11 +209,21 @@ class Deciding:
             self.done.windows["degraded" if one.record.degraded else "decided"] += 1
             self.done.decisions.update(decision.action for decision in one.decisions)
             self.done.carry_bytes = len(one.carry) if one.carry is not None else self.done.carry_bytes
-            if one.record.degraded and self._degraded_before:
-                raise TwinBug(
-                    f"window {one.record.end} could not be decided, nor could the one before: {one.record.error}"
-                )
-            self._degraded_before = one.record.degraded
+            self._look_at(one.record)
+
+    def _look_at(self, record: WindowRecord) -> None:
+        """Say so when the log asks for what cannot be; end when two windows in a row failed for no such reason.
+
+        Raises:
+            TwinBug: they did.
+        """
+        if record.refused and record.error != self._refused:
+            log.error("policy.refused", window=record.end, reason=record.error, cure="send another policy.set.v1")
+        self._refused = record.error if record.refused else ""
+        failed = record.degraded and not record.refused
+        if failed and self._degraded_before:
+            raise TwinBug(f"window {record.end} could not be decided, nor could the one before: {record.error}")
+        self._degraded_before = failed
 
 
 def _compare(record: WindowRecord, published: WindowRecord) -> None:

@@ -143,7 +143,7 @@ class Run:
             for p in range(n)
         }
         self._shards = {at: Shard(*at) for at in self._feeds}
-        self.dispatcher = Dispatcher(self.partitions, seed=options.seed)
+        self.dispatcher = Dispatcher(self.partitions, seed=options.seed, patient=not options.closed)
         self.history = History()
         self._degraded_before = False
 
@@ -290,8 +290,9 @@ class Run:
         if self._sink:
             self._sink.window(window)
         on_window(window)
-        if record.degraded and self._degraded_before:
+        failed = record.degraded and not record.refused
+        if failed and self._degraded_before:
             message = f"window {end} could not be decided, nor could the one before: {record.error}"
             raise UndecidableError(message)
-        self._degraded_before = record.degraded
+        self._degraded_before = failed
         return None if self._options.until is not None and end >= self._options.until else window

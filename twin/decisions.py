@@ -68,6 +68,10 @@ class Decision(
     policy: str = ""
 
 
+REFUSED = "policy.set.v1 dispatch: "
+"""How the error of a window begins that stayed as it was because of the policy that the log asks for."""
+
+
 class WindowRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="dispatch.window.v1"):
     """One window as it was decided. ``solve_ms`` and ``numerics`` are outside every hash."""
 
@@ -95,3 +99,8 @@ class WindowRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     violations: list[str]
     numerics: dict[str, str]
     solve_ms: float
+
+    @property
+    def refused(self) -> bool:
+        """Whether it stayed as it was because the log asks for a policy that cannot be: the next ``policy.set.v1`` may cure that."""
+        return self.error.startswith(REFUSED)

@@ -15,7 +15,7 @@ from twin import orders
 from twin.announce import Solved, TwinHashes, decisions_out, window_out
 from twin.arrays import Float1
 from twin.carry import At, Carry, CarryHeader, PricesCarry, decode_carry, encode_carry
-from twin.decisions import Decision, WindowRecord
+from twin.decisions import REFUSED, Decision, WindowRecord
 from twin.dispatch import dispatch
 from twin.dispatch.check import check
 from twin.dispatch.policy import Policy
@@ -46,14 +46,19 @@ class Window:
 
 
 class Dispatcher:
-    """Carries placement, prices, splits and ledger from window to window."""
+    """Carries placement, prices, splits and ledger from window to window.
 
-    def __init__(self, partitions: dict[str, int], *, seed: int = 0) -> None:
+    ``patient``: a window whose policy cannot be stays as it was and says so, instead of ending the run. A twin that lives
+    on could else never be cured: nobody can take the record back.
+    """
+
+    def __init__(self, partitions: dict[str, int], *, seed: int = 0, patient: bool = False) -> None:
         self.mirror = Mirror(partitions)
         self.sites = Sites()
         self.placement = Placement(partitions["tasks"])
         self.ledger: Ledger | None = None
         self.seed = seed
+        self._patient = patient
         self.decisions_sha = bytes(32)
         self._builder = ViewBuilder(self.sites)
         self._prices = PriceCarry.empty()
@@ -73,7 +78,7 @@ class Dispatcher:
         ``solve_clock`` only measures; nothing depends on it.
 
         Raises:
-            ConfigError: the log asks for what cannot be (no such policy or place, another currency).
+            ConfigError: the log asks for what cannot be (another currency; no such policy or place, unless ``patient``).
         """
         effective_at = window + lateness_ms
         accounting = self.accounting()
@@ -95,10 +100,9 @@ class Dispatcher:
             market=accounting.market,
             rates=accounting.rates,
         )
-        policy = orders.policy(self.mirror)
-        policy.require_place(view.clusters.ids, view.clusters.zone)
+        policy, refused = self._policy(view)
         began = solve_clock()
-        decisions, error, violations = self._solve(view, policy)
+        decisions, error, violations = (stay(view), refused, []) if refused else self._solve(view, policy)
         solved = Solved(decisions, error, violations, (solve_clock() - began) * 1000)
         mode = orders.mode(self.mirror)
         wire = decisions_out(view, decisions, policy.name, splits=self._splits, advice=mode == "advisory")
@@ -114,6 +118,17 @@ class Dispatcher:
         splits = sum(decision.action == "split" for decision in wire)
         solved = replace(solved, splits=splits, published=len(wire))
         return Window(window_out(view, solved, policy, bookings, self._hashes(skipped)), wire, bookings, view)
+
+    def _policy(self, view: View) -> tuple[Policy, str]:
+        """The policy in force, and why it cannot be followed where it cannot."""
+        try:
+            policy = orders.policy(self.mirror)
+            policy.require_place(view.clusters.ids, view.clusters.zone)
+        except ConfigError as error:
+            if not self._patient:
+                raise
+            return orders.asked_policy(self.mirror), f"{REFUSED}{error}"
+        return policy, ""
 
     def _hashes(self, skipped: tuple[int, ...]) -> TwinHashes:
         meters = [shard.tables["clusters"].live()["meter_at"] for shard in self.mirror.of("telemetry")]
@@ -182,7 +197,9 @@ class Dispatcher:
         return encode_carry(header, carry)
 
     @classmethod
-    def restore(cls, partitions: dict[str, int], mirror: Mirror, carry: bytes, *, seed: int) -> "Dispatcher":
+    def restore(
+        cls, partitions: dict[str, int], mirror: Mirror, carry: bytes, *, seed: int, patient: bool = False
+    ) -> "Dispatcher":
         """The dispatcher that made ``carry``. ``mirror`` stands at its window and is followed from there.
 
         Raises:
@@ -193,7 +210,7 @@ class Dispatcher:
         header, body = decode_carry(carry)
         header.require(mirror, seed)
         mirror.read()  # what was changed and freed up to here has been looked at
-        dispatcher = cls(partitions, seed=seed)
+        dispatcher = cls(partitions, seed=seed, patient=patient)
         dispatcher.mirror = mirror
         dispatcher.decisions_sha = body.decisions_sha
         dispatcher.sites.restore(body.sites)

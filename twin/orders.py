@@ -72,6 +72,14 @@ def policy(mirror: Mirror) -> Policy:
     return Policy.of(said.policy, said.params)
 
 
+def asked_policy(mirror: Mirror) -> Policy:
+    """The dispatch policy in force as the log asks for it, whether it can be or not; without a version."""
+    said = _command(mirror, "policy|dispatch")
+    return (
+        Policy(said.policy, "", dict(said.params)) if isinstance(said, ev.PolicySet) else Policy.parse(DEFAULT_POLICY)
+    )
+
+
 def mode(mirror: Mirror) -> str:
     """Whether decisions are acted on: ``on``, ``advisory`` (they are only shown) or ``pause`` (there are none)."""
     said = _command(mirror, "dispatch|dispatch")
