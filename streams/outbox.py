@@ -187,11 +187,31 @@ class Outbox:
 
     async def _read_windows(self, start: int) -> dict[int, WindowRecord]:
         records = {}
+        first, end = await self._ends("windows")
+        if not first <= start <= end:
+            raise ConfigError(
+                f"{self._topics['windows']} has the positions {first} to {end}, and its carry was made at {start}: records of "
+                "windows were deleted, so what is published can no longer be told. Use a new CPN_NAMESPACE; or make "
+                "decisions, windows and carry anew, and empty Redis, to decide the log from its start"
+            )
         for _, value, offset in await self._read("windows", start):
             record = _record(value or b"")
             records[record.window] = record
             self._windows_at = offset
         return records
+
+    async def _ends(self, short: str) -> tuple[int, int]:
+        """First position of a topic, and the one behind its last committed record."""
+        at = TopicPartition(self._topics[short], ONE)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.bootstrap, isolation_level="read_committed", enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            first, end = await consumer.beginning_offsets([at]), await consumer.end_offsets([at])
+            return first[at], end[at]
+        finally:
+            await consumer.stop()
 
     async def _read(self, short: str, start: int) -> list[tuple[bytes | None, bytes | None, int]]:
         """Committed records of a topic from position ``start`` to its end: key, value, offset."""

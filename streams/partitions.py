@@ -1,18 +1,27 @@
-"""How many partitions the in-topics have, and that everybody agrees on it.
+"""Which topics the state belongs to: how many partitions they have, and that they are still the same ones.
 
 An entity's state is where its key was hashed to, so a topic that was given more partitions later would have its entities
-twice.
+twice. And a position says nothing of a topic that was deleted and made anew under the old name: what is before it there
+would never be folded.
 """
+
+import asyncio
+from typing import Any
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from kafka import KafkaAdminClient  # aiokafka's has no ids of topics
+from kafka.errors import KafkaError as AdminError
 
 from streams.settings import Settings
 from streams.store.base import TwinStore
 from twin.errors import ConfigError
 
 MARK = "partitions"
+IDS_MARK = "topics"
+_LASTING = ("decisions", "windows", "carry")
+"""Out-topics that a dispatcher goes on from; letters and notices may be thrown away at any time."""
 
 
 async def in_partitions(settings: Settings) -> dict[str, int]:
@@ -51,6 +60,46 @@ async def agree_on_partitions(store: TwinStore, partitions: dict[str, int]) -> N
             f"partitions have changed ({'; '.join(changed)}): keys now go elsewhere than their state is. Make the topics "
             "as they were, or use a new CPN_NAMESPACE with topics and Redis of its own"
         )
+
+
+async def topic_ids(settings: Settings) -> dict[str, str]:
+    """What the broker calls each topic inside, by its short name: another one when it was made anew.
+
+    Raises:
+        ConfigError: no broker.
+    """
+    names = [*settings.in_topics.values(), *map(settings.topic, _LASTING)]
+    try:
+        described = await asyncio.to_thread(_describe, settings.bootstrap, names)
+    except AdminError as error:
+        raise ConfigError(f"no broker at {settings.bootstrap} ({error}): start it, or set CPN_BOOTSTRAP") from error
+    return {settings.short(topic["name"]): str(topic["topic_id"]) for topic in described if not topic["error_code"]}
+
+
+def _describe(bootstrap: str, names: list[str]) -> list[dict[str, Any]]:
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","))
+    try:
+        found: list[dict[str, Any]] = admin.describe_topics(names)
+        return found
+    finally:
+        admin.close()
+
+
+async def agree_on_topics(store: TwinStore, ids: dict[str, str]) -> None:
+    """Note the topics in the store, or hold them against those that are noted there.
+
+    Raises:
+        ConfigError: a topic was made anew since.
+    """
+    noted = await store.get_mark(IDS_MARK)
+    before = msgspec.json.decode(noted, type=dict[str, str]) if noted else {}
+    if anew := sorted(short for short, known in before.items() if short in ids and ids[short] != known):
+        raise ConfigError(
+            f"{', '.join(anew)}: deleted and made anew, and the state in Redis belongs to what was there before. Use a new "
+            "CPN_NAMESPACE; or make decisions, windows and carry anew as well, and empty Redis, to fold the log from its start"
+        )
+    if before != ids:
+        await store.set_mark(IDS_MARK, msgspec.json.encode(before | ids))
 
 
 async def noted_partitions(store: TwinStore) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from streams.partitions import agree_on_partitions, in_partitions
+from streams.partitions import agree_on_partitions, agree_on_topics, in_partitions, topic_ids
 from streams.settings import Settings
 from streams.store.base import FencedError
 from streams.store.redis import RedisStore
@@ -35,6 +35,7 @@ async def preflight(settings: Settings) -> None:
     try:
         await store.check()
         await agree_on_partitions(store, partitions)
+        await agree_on_topics(store, await topic_ids(settings))
     finally:
         await store.close()
 

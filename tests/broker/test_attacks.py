@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
+from streams.exits import Exit
 from streams.settings import Settings
 from streams.store.redis import RedisStore
 from tests.broker import twins
@@ -24,6 +27,11 @@ def clock(t: int, window_ms: int = MINUTE) -> bytes:
     return json.dumps(
         {"type": "clock.v1", "seq": 1, "t": t, "window_ms": window_ms, "lateness_ms": 0, "max_ahead_ms": 10**11}
     ).encode()
+
+
+def clocks(first: int, last: int) -> list[tuple[str, bytes]]:
+    """A clock in every partition at the end of each of these windows."""
+    return [(topic, clock(n * MINUTE)) for n in range(first, last + 1) for topic in IN_TOPICS]
 
 
 async def send(settings: Settings, records: Iterable[tuple[str, bytes]], **options: Any) -> None:
@@ -114,11 +122,8 @@ async def test_a_policy_that_does_not_exist_is_cured_by_the_next_one(settings: S
     """Its windows stay as they were and say why; the dispatcher lives on, for the record cannot be taken back."""
     await twins.make_topics(settings, ONE_EACH)
 
-    def windows(first: int, last: int) -> list[tuple[str, bytes]]:
-        return [(topic, clock(n * MINUTE)) for n in range(first, last + 1) for topic in IN_TOPICS]
-
     processes = twin_of(settings, tmp_path)
-    await send(settings, [*windows(0, 1), ("control", policy("prize", 1)), *windows(2, 4)])
+    await send(settings, [*clocks(0, 1), ("control", policy("prize", 1)), *clocks(2, 4)])
     with twins.running(processes):
         found = await twins.wait_for_windows(settings, 4, processes, within_s=15)
         assert [record["degraded"] for record in found] == [False, True, True, True]
@@ -127,6 +132,37 @@ async def test_a_policy_that_does_not_exist_is_cured_by_the_next_one(settings: S
         assert processes[1].log.read_text().count("policy.refused") == 1
         processes[1].stop()
         processes[1].start()
-        await send(settings, [("control", policy("stay", 2)), *windows(5, 6)])
+        await send(settings, [("control", policy("stay", 2)), *clocks(5, 6)])
         found = await twins.wait_for_windows(settings, 6, processes, within_s=15)
     assert [record["degraded"] for record in found[4:]] == [False, False]
+
+
+@pytest.mark.parametrize("short", ["windows", "tasks"])
+async def test_a_topic_that_was_made_anew_is_noticed(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: str
+) -> None:
+    """The new one has more records than the old one had, so that no position tells."""
+    monkeypatch.setenv("CPN_CHECKPOINT_WINDOWS", "2")
+    await twins.make_topics(settings, ONE_EACH)
+    await send(settings, clocks(0, 5))
+    processes = twin_of(settings, tmp_path)
+    with twins.running(processes):
+        await twins.wait_for_windows(settings, 5, processes, within_s=15)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([settings.topic(short)])
+        await asyncio.sleep(0.5)
+    finally:
+        await admin.close()
+    await twins.make_topics(settings, ONE_EACH)
+    if short == "tasks":
+        await send(settings, [(topic, value) for topic, value in clocks(0, 20) if topic == short])
+    code, said = await asyncio.to_thread(ended, settings, "dispatcher")
+    assert (code, f"{short}: deleted and made anew" in said) == (Exit.CONFIG, True), said
+    if short == "windows":  # and where Redis was emptied, its carry tells
+        client = redis.Redis.from_url(settings.redis_url)
+        client.delete(*client.keys(f"{settings.namespace}:*"))
+        client.close()
+        code, said = await asyncio.to_thread(ended, settings, "dispatcher")
+        assert (code, "records of windows were deleted" in said) == (Exit.CONFIG, True), said
