@@ -1,5 +1,6 @@
 """A snapshot becomes a view: the mirror's tables, the desired placement and the prices joined into columns."""
 
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -7,6 +8,7 @@ import numpy as np
 
 from twin.arrays import AnyArray, Bool1, Bool2, Byte1, Float1, Int1
 from twin.energy.curves import Curves
+from twin.energy.follow import Reader
 from twin.ids import Texts
 from twin.load import committed, foreign, served, throughput
 from twin.mirror import Mirror, MirrorShard
@@ -15,6 +17,8 @@ from twin.shards.tasks import TASKS
 from twin.sites import Columns, Sites
 from twin.view import ACCELERATORS, Clusters, Network, Pools, Rates, Services, State, Tasks, View
 
+REQUEST = ("accelerators", "cpu_cores", "mem_gib")
+"""The three resources of ``Tasks.request``, in its order."""
 FAR = 2**62
 """Deadline of tasks without one, ms."""
 LEAST_OCCUPANCY = 1 / 1024
@@ -29,14 +33,59 @@ class _Shape(NamedTuple):
     accelerators: bool
 
 
+_WORK = (
+    "est_duration_s", "accelerators", "cpu_cores", "mem_gib", "power_w", "compatible", "residency", "origin", "latency_ms",
+    "priority", "kind", "submitted_at", "earliest_start", "deadline", "data_in_gb", "data_rate_gbph", "state_gb", "movable",
+    "interruptible", "checkpoint_s",
+)  # fmt: skip
+
+
+class _Work:
+    """What dispatch reads of the tasks of one shard, a column each, by row; only rows that cuts brought are read again.
+
+    A row of the table is 496 bytes wide: a million of them, read column by column in every window, is what a window with
+    many live tasks would cost most.
+    """
+
+    def __init__(self) -> None:
+        self._reader = Reader("tasks")
+        self._columns: dict[str, AnyArray] = {name: np.zeros(0, TASKS[name]) for name in _WORK}
+        self._names = np.zeros(0, object)
+
+    def follow(self, shard: MirrorShard) -> None:
+        """Bring the columns up to ``shard``."""
+        table, rows = shard.tables["tasks"], self._reader.rows(shard)
+        short = table.count - len(self._names)
+        if short > 0:
+            more = max(short, len(self._names))
+            self._columns = {
+                name: np.concatenate([column, np.zeros(more, column.dtype)]) for name, column in self._columns.items()
+            }
+            self._names = np.concatenate([self._names, np.zeros(more, object)])
+        for name, column in self._columns.items():
+            column[rows] = table.rows[name][rows]
+        names = table.ids.names
+        self._names[rows] = [names[row] for row in rows.tolist()]
+
+    def column(self, name: str, rows: Int1) -> AnyArray:
+        """Column ``name`` of ``rows``, (n,)."""
+        return self._columns[name][rows]
+
+    def ids(self, rows: Int1) -> list[str]:
+        """Task ids of ``rows``."""
+        names: list[str] = self._names[rows].tolist()
+        return names
+
+
 class ViewBuilder:
-    """Builds views; caches what only changes with the inventory."""
+    """Builds views; caches what only changes with the inventory, and the columns of tasks that no cut brought."""
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
         self._shapes: dict[_Shape, int] = {}
         self._allowed: Bool2 = np.zeros((0, 0), bool)
         self._allowed_version = -1
+        self._work: dict[int, _Work] = {}
 
     def build(
         self,
@@ -108,53 +157,60 @@ class ViewBuilder:
 
     def _tasks(self, placement: Placement, live: list[Live], now: int, window_ms: int) -> tuple[Tasks, Int1]:
         """Columns of the live tasks, and the pool that an older attempt of each still holds (-1: none)."""
+        parts = [(self._followed(part.shard), part.rows, part.shard.tables["tasks"].texts) for part in live]
+
+        def column(name: str) -> AnyArray:
+            return np.concatenate([work.column(name, rows) for work, rows, _ in parts])
+
         edges = np.cumsum([0, *(len(part.rows) for part in live)]).tolist()
         # filled, not concatenated: np.concatenate compares the dtypes field by field
-        rows, task = np.empty(edges[-1], TASKS), np.empty(edges[-1], PLACEMENT)
+        task = np.empty(edges[-1], PLACEMENT)
         for part, a, b in zip(live, edges, edges[1:], strict=False):
             # clip: the default checks by way of a buffer; rows of live tasks exist
-            np.take(part.shard.tables["tasks"].rows, part.rows, out=rows[a:b], mode="clip")
             np.take(placement.tasks[part.shard.partition], part.rows, out=task[a:b], mode="clip")
-        texts = [
-            (part.shard.tables["tasks"].texts, rows[a:b]) for part, a, b in zip(live, edges, edges[1:], strict=False)
-        ]
-        duration_s = rows["est_duration_s"]
+        duration_s, latency_ms, deadline = column("est_duration_s"), column("latency_ms"), column("deadline")
         ran_s = np.where(task["since"] > 0, (now - task["since"]) / 1000, 0.0)
         tasks = Tasks(
-            ids=[name for part in live for name in _names(part)],
+            ids=list(chain.from_iterable(work.ids(rows) for work, rows, _ in parts)),
             state=task["state"].astype(np.uint8),
             desired=task["desired"] - 1,
             reported=task["reported"] - 1,
             attempt=task["attempt"],
-            request=np.stack((rows["accelerators"], rows["cpu_cores"], rows["mem_gib"]), axis=1, dtype=np.float64),
+            request=np.stack([column(name) for name in REQUEST], axis=1, dtype=np.float64),
             occupancy=np.clip(duration_s * 1000 / window_ms, LEAST_OCCUPANCY, 1.0),
-            power_w=rows["power_w"],
-            shape=np.concatenate([self._shape(mine, t["compatible"], t["residency"]) for t, mine in texts]),
-            origin=np.concatenate([self._nodes(t["origin"])[mine["origin"]] for t, mine in texts]),
-            latency_ms=np.where(np.isnan(rows["latency_ms"]), np.inf, rows["latency_ms"]),
-            priority=rows["priority"].astype(np.int64),
-            kind=rows["kind"].astype(np.int64),
-            submitted_at=rows["submitted_at"],
-            earliest_start=np.maximum(rows["earliest_start"], task["start_at"]),
-            deadline=np.where(rows["deadline"] > 0, rows["deadline"], FAR),
+            power_w=column("power_w"),
+            shape=np.concatenate([self._shape(work, rows, t["compatible"], t["residency"]) for work, rows, t in parts]),
+            origin=np.concatenate([self._nodes(t["origin"])[work.column("origin", rows)] for work, rows, t in parts]),
+            latency_ms=np.where(np.isnan(latency_ms), np.inf, latency_ms),
+            priority=column("priority").astype(np.int64),
+            kind=column("kind").astype(np.int64),
+            submitted_at=column("submitted_at"),
+            earliest_start=np.maximum(column("earliest_start"), task["start_at"]),
+            deadline=np.where(deadline > 0, deadline, FAR),
             remaining_s=np.maximum(duration_s * (1 - task["done"]) - ran_s, 0.0),
-            data_in_gb=rows["data_in_gb"],
-            data_rate_gbph=rows["data_rate_gbph"],
-            state_gb=rows["state_gb"],
-            movable=(rows["movable"] > 0) & (task["stuck"] == 0),
-            interruptible=rows["interruptible"] > 0,
-            checkpoint_s=rows["checkpoint_s"],
+            data_in_gb=column("data_in_gb"),
+            data_rate_gbph=column("data_rate_gbph"),
+            state_gb=column("state_gb"),
+            movable=(column("movable") > 0) & (task["stuck"] == 0),
+            interruptible=column("interruptible") > 0,
+            checkpoint_s=column("checkpoint_s"),
             barred=np.where(task["barred_until"] > now, task["barred"], 0) - 1,
         )
         return tasks, task["leaving"] - 1
 
+    def _followed(self, shard: MirrorShard) -> _Work:
+        work = self._work.setdefault(shard.partition, _Work())
+        work.follow(shard)
+        return work
+
     def _nodes(self, texts: Texts) -> Int1:
         return np.array([self._sites.nodes.add(name) for name in texts.names], np.int64)
 
-    def _shape(self, rows: AnyArray, compatible: Texts, residency: Texts) -> Int1:
+    def _shape(self, work: _Work, rows: Int1, compatible: Texts, residency: Texts) -> Int1:
         """Row of ``allowed`` per task; new shapes are appended."""
-        needs = rows["accelerators"] > 0
-        key = (rows["compatible"].astype(np.int64) * len(residency.names) + rows["residency"]) * 2 + needs
+        needs = work.column("accelerators", rows) > 0
+        places = work.column("compatible", rows).astype(np.int64) * len(residency.names)
+        key = (places + work.column("residency", rows)) * 2 + needs
         unique, inverse = np.unique(key, return_inverse=True)
         codes = [
             self._shapes.setdefault(
@@ -224,11 +280,6 @@ def _coded(models: tuple[str, ...]) -> Int1:
     """Index of each accelerator model among those there are, -1 for none, (P,)."""
     index = {name: i for i, name in enumerate(dict.fromkeys(filter(None, models)))}
     return np.array([index.get(name, -1) for name in models], np.int64)
-
-
-def _names(part: Live) -> list[str]:
-    names = part.shard.tables["tasks"].ids.names
-    return [names[row] or "" for row in part.rows.tolist()]
 
 
 def _permitted(shape: _Shape, columns: Columns) -> Bool1:
