@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from twin.errors import ConfigError, StoreError
+from twin.errors import AwayError, ConfigError, StoreError
 
 PATIENCE_S = 5.0
 """How long a broker may take to answer before it counts as not there."""
@@ -55,7 +55,7 @@ def check_broker(bootstrap: str) -> None:
     """Look whether anything listens at ``bootstrap``, before a client library tries again and again.
 
     Raises:
-        ConfigError: nobody does, within ``PATIENCE_S`` an address.
+        AwayError: nobody does, within ``PATIENCE_S`` an address.
     """
     reasons = []
     for address in addresses(bootstrap):
@@ -64,7 +64,7 @@ def check_broker(bootstrap: str) -> None:
             return
         except OSError as error:
             reasons.append(error.strerror or str(error))
-    raise ConfigError(
+    raise AwayError(
         f"no broker at {bootstrap} ({reasons[0]}): start one, or say where it is with --bootstrap or CPN_BOOTSTRAP"
     )
 
@@ -74,7 +74,7 @@ def connecting(bootstrap: str) -> Iterator[None]:
     """Turn what the client libraries raise while they look for a broker into errors of ours.
 
     Raises:
-        ConfigError: no Kafka broker answers at ``bootstrap``, or not in time.
+        AwayError: no Kafka broker answers at ``bootstrap``, or not in time.
         StoreError: the broker refuses or fails.
     """
     errors, others = client_library("kafka.errors"), client_library("aiokafka.errors")
@@ -89,7 +89,7 @@ def connecting(bootstrap: str) -> Iterator[None]:
             others.KafkaConnectionError,
         )
         if isinstance(error.__cause__, silence):
-            raise ConfigError(
+            raise AwayError(
                 f"no Kafka broker answers at {bootstrap} ({error.__cause__}): start it, or say where it is with "
                 "--bootstrap or CPN_BOOTSTRAP"
             ) from error

@@ -82,7 +82,7 @@ class DispatchApp:
         except DifferentError as error:
             die(Exit.CONTRADICTION, str(error))
         except ConfigError as error:
-            die(Exit.CONFIG, str(error))
+            die(Exit.of(error), str(error))
         except Exception as error:  # noqa: BLE001  # whatever it is, nothing may be published after it
             die(Exit.HANDLER, f"{type(error).__name__}: {error}")
 

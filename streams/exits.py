@@ -8,10 +8,14 @@ from typing import NoReturn
 
 import structlog
 
+from twin.errors import AwayError, ConfigError
+
 
 class Exit(IntEnum):
     """Why a process ended. A supervisor restarts on any of them; ``CONFIG`` will not get better by it."""
 
+    AWAY = 69
+    """Broker or Redis did not answer at the start: it goes on once they are there again."""
     HANDLER = 70
     """A handler failed: the fold, a write to Redis, a dead letter that was not acknowledged."""
     WATCHDOG = 71
@@ -26,6 +30,11 @@ class Exit(IntEnum):
     """A window was decided differently from what had been published for it."""
     CONFIG = 78
     """The user has to change something; the message says what."""
+
+    @classmethod
+    def of(cls, error: ConfigError) -> "Exit":
+        """The code for an error that says what the user has to do."""
+        return cls.AWAY if isinstance(error, AwayError) else cls.CONFIG
 
 
 def die(code: int, message: str) -> NoReturn:

@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from streams.settings import Settings
 from streams.store.base import FencedError
 from twin.decisions import Decision, WindowRecord
-from twin.errors import ConfigError, StoreError
+from twin.errors import AwayError, ConfigError, StoreError
 
 PART_BYTES = 900_000
 """A carry is cut into records of so many bytes: brokers take 1 MB."""
@@ -78,7 +78,8 @@ class Outbox:
         """Turn away whoever published before, then read what is published.
 
         Raises:
-            ConfigError: the broker is not there, or a topic is not.
+            AwayError: the broker is not there.
+        ConfigError: what is published is not whole.
         """
         await self.close()
         self._producer = AIOKafkaProducer(
@@ -91,7 +92,7 @@ class Outbox:
         try:
             await self._producer.start()
         except KafkaError as error:
-            raise ConfigError(
+            raise AwayError(
                 f"no broker at {self._settings.bootstrap} ({error}): start it, or set CPN_BOOTSTRAP"
             ) from error
         manifest, carry = await self._read_carry()

@@ -16,7 +16,7 @@ from kafka.errors import KafkaError as AdminError
 
 from streams.settings import Settings
 from streams.store.base import TwinStore
-from twin.errors import ConfigError
+from twin.errors import AwayError, ConfigError
 
 MARK = "partitions"
 IDS_MARK = "topics"
@@ -28,14 +28,15 @@ async def in_partitions(settings: Settings) -> dict[str, int]:
     """Partitions of each in-topic, by its short name, as the broker has them.
 
     Raises:
-        ConfigError: no broker, or a topic is missing.
+        AwayError: no broker.
+        ConfigError: a topic is missing.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
     try:
         await admin.start()
         described = await admin.describe_topics(list(settings.in_topics.values()))
     except KafkaError as error:
-        raise ConfigError(f"no broker at {settings.bootstrap} ({error}): start it, or set CPN_BOOTSTRAP") from error
+        raise AwayError(f"no broker at {settings.bootstrap} ({error}): start it, or set CPN_BOOTSTRAP") from error
     finally:
         await admin.close()
     counts = {settings.short(topic["topic"]): len(topic["partitions"]) for topic in described}
@@ -66,13 +67,13 @@ async def topic_ids(settings: Settings) -> dict[str, str]:
     """What the broker calls each topic inside, by its short name: another one when it was made anew.
 
     Raises:
-        ConfigError: no broker.
+        AwayError: no broker.
     """
     names = [*settings.in_topics.values(), *map(settings.topic, _LASTING)]
     try:
         described = await asyncio.to_thread(_describe, settings.bootstrap, names)
     except AdminError as error:
-        raise ConfigError(f"no broker at {settings.bootstrap} ({error}): start it, or set CPN_BOOTSTRAP") from error
+        raise AwayError(f"no broker at {settings.bootstrap} ({error}): start it, or set CPN_BOOTSTRAP") from error
     return {settings.short(topic["name"]): str(topic["topic_id"]) for topic in described if not topic["error_code"]}
 
 

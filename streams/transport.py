@@ -220,7 +220,7 @@ class Consumer(driver.Consumer):
         except (RebalanceAgain, IllegalStateError):
             raise
         except ConfigError as error:
-            die(Exit.CONFIG, str(error))
+            die(Exit.of(error), str(error))
         except Exception as error:  # noqa: BLE001 - Faust would go on with what is not claimed
             die(Exit.CLAIM, f"could not claim and seek the assigned partitions: {error!r}")
 

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from streams.settings import Settings
 from twin.decisions import Decision, WindowRecord
-from twin.errors import ConfigError
+from twin.errors import AwayError
 
 POLL_MS = 200
 _record = msgspec.json.Decoder(WindowRecord).decode
@@ -51,7 +51,7 @@ class WindowReader:
             await consumer.start()
         except KafkaError as error:
             await consumer.stop()
-            raise ConfigError(
+            raise AwayError(
                 f"no broker at {self._settings.bootstrap} ({error}): start it, or set CPN_BOOTSTRAP"
             ) from error
         both = (self._windows, self._decisions)

@@ -76,7 +76,7 @@ class Worker:
             except FencedError as error:
                 die(Exit.FENCED, str(error))
             except ConfigError as error:
-                die(Exit.CONFIG, str(error))
+                die(Exit.of(error), str(error))
             except Exception as error:  # noqa: BLE001  # whatever it is, nothing may be acknowledged after it
                 die(Exit.HANDLER, f"{type(error).__name__}: {error}")
 
@@ -130,6 +130,8 @@ class Worker:
             await self._ready().tend()
         except FencedError as error:
             die(Exit.FENCED, str(error))
+        except ConfigError as error:
+            die(Exit.of(error), str(error))
         except Exception as error:  # noqa: BLE001  # as in the agent
             die(Exit.HANDLER, f"{type(error).__name__}: {error}")
 

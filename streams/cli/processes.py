@@ -14,7 +14,7 @@ from producers.topics import check_topics
 from streams.cli.output import command, duration_ms
 from streams.cli.runs import route
 from streams.settings import Settings, load_settings
-from twin.errors import ConfigError
+from twin.errors import ConfigError, StoreError
 from twin.plant import Plant
 
 Instance = Annotated[
@@ -106,5 +106,7 @@ def _run(serve: Callable[[Settings], None]) -> None:
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error.name} is not installed: pip install 'cpn-twin[stream]'") from error
     except ConfigError as error:
-        wrong = str(error)
-    exits.die(exits.Exit.CONFIG, wrong)
+        code, wrong = exits.Exit.of(error), str(error)
+    except StoreError as error:
+        code, wrong = exits.Exit.AWAY, str(error)
+    exits.die(code, wrong)

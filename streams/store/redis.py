@@ -31,7 +31,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from streams.store.base import CUTS_AT_ONCE, Claim, check_order, fenced
-from twin.errors import ConfigError, StoreError
+from twin.errors import AwayError, ConfigError, StoreError
 from twin.shards.saved import ShardSave, StoredShard, StoredTable, TableSave, other_schema
 from twin.shards.shard import SCHEMA, Cut, empty_tables
 from twin.shards.wire import decode_cut, encode_cut
@@ -106,13 +106,15 @@ class RedisStore:
         """Look at the server before anything is trusted to it; warns where it may forget.
 
         Raises:
-            ConfigError: it does not answer, or it evicts keys when it is full.
+            AwayError: it does not answer.
+            ConfigError: it refuses, or it evicts keys when it is full.
         """
         try:
             memory = await self._redis.info("memory")
             persistence = await self._redis.info("persistence")
         except RedisError as error:
-            raise ConfigError(
+            wrong = AwayError if _is_away(error) else ConfigError
+            raise wrong(
                 f"Redis at {self._where} cannot be used ({_said(error)}): start one there, or say where it"
                 " is with CPN_REDIS_URL=redis://host:6379/0"
             ) from error

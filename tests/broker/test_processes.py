@@ -72,7 +72,7 @@ async def until(holds: Any, within_s: float = 40) -> None:
 def test_without_a_broker_it_says_where_it_looked(settings: Settings, command: str) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     code, said = ended(settings, command, CPN_BOOTSTRAP=nowhere)
-    assert code == Exit.CONFIG
+    assert code == Exit.AWAY
     assert nowhere in said
     assert "CPN_BOOTSTRAP" in said
     assert "Traceback" not in said
@@ -83,7 +83,7 @@ def test_without_redis_it_says_where_it_looked(settings: Settings, command: str)
     make(settings)
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
     code, said = ended(settings, command, CPN_REDIS_URL=nowhere)
-    assert code == Exit.CONFIG
+    assert code == Exit.AWAY
     assert "CPN_REDIS_URL" in said
     assert "Traceback" not in said
 

@@ -48,5 +48,5 @@ def test_the_error_in_hand_is_shown_with_its_traceback() -> None:
 
 def test_supervisors_may_rely_on_the_codes() -> None:
     assert {code.name: int(code) for code in Exit} == {
-        "HANDLER": 70, "WATCHDOG": 71, "FAUST": 72, "CLAIM": 74, "FENCED": 75, "CONTRADICTION": 76, "CONFIG": 78
+        "AWAY": 69, "HANDLER": 70, "WATCHDOG": 71, "FAUST": 72, "CLAIM": 74, "FENCED": 75, "CONTRADICTION": 76, "CONFIG": 78
     }  # fmt: skip
