@@ -6,6 +6,7 @@ once more, compares them with what is published, and goes on behind it.
 """
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ from twin.topics import IN_TOPICS
 log = structlog.get_logger()
 LOOK_S = 1.0
 """Cuts are looked for at each notice, and without one so often: a notice may be lost."""
+SILENCE_S = 10.0
+"""A partition that others have waited for so long, because no clock came in it, is named in the log."""
 PUBLISH_S = 0.2
 """Windows that are decided within so long are published together."""
 _COMPARED = ("positions", "state_sha256", "carry_sha256", "decisions_sha256")
@@ -72,6 +75,8 @@ class Deciding:
         self._since_checkpoint = 0
         self._degraded_before = False
         self._refused = ""
+        self._missing: list[Partition] = []
+        self._missing_since = 0.0
         self.notice = asyncio.Event()
         self.done = Done()
         self.progress = time.monotonic()
@@ -94,7 +99,23 @@ class Deciding:
             try:
                 await asyncio.wait_for(self.notice.wait(), LOOK_S)
             except TimeoutError:
+                self._name_silent()
                 await self._follower.drop(self._checkpoint)  # what workers fold again after Redis was emptied
+
+    def _name_silent(self) -> None:
+        """Say which partitions nobody can go on without: a clock that is missing in one of them stops the whole twin."""
+        missing = self._assembler.missing()
+        if len(missing) == len(self._checkpoint) or missing != self._missing:
+            self._missing, self._missing_since = missing, time.monotonic()
+        elif missing and time.monotonic() - self._missing_since >= SILENCE_S:
+            silent = [f"{topic}-{p}" for topic, p in missing]
+            log.warning(
+                "waiting.for_partitions",
+                partitions=silent,
+                decided=self._decided,
+                detail="all others wait for a clock that closes a window there; or it is still being read",
+            )
+            self._missing_since = math.inf  # said once
 
     # ------------------------------------------------------------------------------------------------ taking over
 

@@ -15,7 +15,7 @@ from streams.exits import Exit
 from streams.settings import Settings
 from streams.store.redis import RedisStore
 from tests.broker import twins
-from tests.broker.test_processes import ended
+from tests.broker.test_processes import ended, until
 from tests.broker.twins import Process
 from twin.topics import IN_TOPICS
 
@@ -166,3 +166,16 @@ async def test_a_topic_that_was_made_anew_is_noticed(
         client.close()
         code, said = await asyncio.to_thread(ended, settings, "dispatcher")
         assert (code, "records of windows were deleted" in said) == (Exit.CONFIG, True), said
+
+
+async def test_a_partition_without_clocks_is_named(settings: Settings, tmp_path: Path) -> None:
+    """All others wait for it, which from outside looks like a twin that hangs."""
+    await twins.make_topics(settings, ONE_EACH)
+    await send(settings, [(topic, value) for topic, value in clocks(0, 3) if topic != "network"])
+    processes = twin_of(settings, tmp_path)
+    with twins.running(processes):
+        await until(lambda: "waiting.for_partitions" in processes[1].log.read_text())
+        [said] = [line for line in processes[1].log.read_text().splitlines() if "waiting.for_partitions" in line]
+        assert '"partitions": ["network-0"]' in said
+        await send(settings, [(topic, value) for topic, value in clocks(0, 3) if topic == "network"])
+        assert len(await twins.wait_for_windows(settings, 3, processes, within_s=10)) == 3
