@@ -116,7 +116,7 @@ class RedisStore:
             wrong = AwayError if _is_away(error) else ConfigError
             raise wrong(
                 f"Redis at {self._where} cannot be used ({_said(error)}): start one there, or say where it"
-                " is with CPN_REDIS_URL=redis://host:6379/0"
+                " is, and its password if it has one, with CPN_REDIS_URL=redis://:PASSWORD@HOST:6379/0"
             ) from error
         policy = memory.get("maxmemory_policy", "noeviction")
         if policy.startswith("allkeys"):  # the volatile ones take keys with a time to live: the twin has none
