@@ -106,7 +106,7 @@ class Reader:
 
 async def until(true: Callable[[], Any]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not await truth(true()):  # noqa: ASYNC110 - what is waited for happens in a broker
+        while not await truth(true()):
             await asyncio.sleep(0.02)
 
 

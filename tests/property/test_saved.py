@@ -151,7 +151,9 @@ def test_another_schema_is_refused_with_what_to_do() -> None:
     shard, stored = _some_saved()
     head = decode_head(stored.head, SCHEMA, "tasks-0")
     newer = encode_head({"schema": SCHEMA + 1, "else": 1})
-    with pytest.raises(ConfigError, match=rf"tasks-0: .* schema {SCHEMA + 1}, .* reads {SCHEMA}\. Run .* CPN_NAMESPACE"):
+    with pytest.raises(
+        ConfigError, match=rf"tasks-0: .* schema {SCHEMA + 1}, .* reads {SCHEMA}\. Run .* CPN_NAMESPACE"
+    ):
         Shard.load("tasks", 0, StoredShard(newer, stored.tables))
     assert head.serial == 1
     assert everything(Shard.load("tasks", 0, stored)) == everything(shard)
