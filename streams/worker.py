@@ -28,6 +28,8 @@ from twin.columns import DeadLetter
 from twin.errors import ConfigError
 
 BURY_TIMEOUT_S = 30.0
+REBALANCE_S = 180.0
+"""A rebalance that takes longer has got stuck: members have 60 s to join, and a claim has less."""
 MOST_LETTER_BYTES = 900_000
 """Of key and value of a dead letter; brokers take 1 MB."""
 CUT_KEY_BYTES = 1_000
@@ -144,6 +146,10 @@ class Worker:
 
     async def _check_stalled(self) -> None:
         ingest = self._ready()
+        if self.app.rebalancing:  # which ends in a claim, and that is progress
+            if time.monotonic() - ingest.progress >= self.settings.stall_s + REBALANCE_S:
+                die(Exit.WATCHDOG, f"in a rebalance for {REBALANCE_S:g} s")
+            return
         try:
             tps = {TP(*tp) for tp in self.app.consumer.assignment()}
             end = await asyncio.wait_for(self.app.consumer.highwaters(*tps), 10) if tps else {}
@@ -151,7 +157,7 @@ class Worker:
             die(Exit.WATCHDOG, f"no answer from the broker: {error!r}")
         parts = ingest.parts
         behind = [tp for tp in tps if tp not in parts or (parts[tp].written < (end[tp] or 0) and not parts[tp].paused)]
-        if self.app.rebalancing or not behind:
+        if not behind:
             ingest.progress = time.monotonic()
         else:
             die(Exit.WATCHDOG, f"no progress for {self.settings.stall_s:g} s; behind in {sorted(behind)}")
