@@ -1,5 +1,6 @@
 """One place that makes a Faust app: how a process of the twin joins its group and reads its topics."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -39,7 +40,9 @@ def create_app(settings: Settings, group: str, claim: transport.Claimer) -> faus
         topic_disable_leader=True,
         table_standby_replicas=0,  # no tables: lets Faust use a plain assignor
         TableManager=transport.NoTables,
-        datadir=str(Path(tempfile.gettempdir()) / "cpn-faust"),  # else "<group>-data" in the working directory
+        datadir=str(
+            Path(tempfile.gettempdir()) / f"cpn-faust-{os.getuid()}"
+        ),  # else "<group>-data" in the working directory
         web_enabled=bool(settings.metrics_port),
         web_port=settings.metrics_port or None,
         web_bind=settings.metrics_bind,

@@ -7,17 +7,13 @@ import signal
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
-from rich.console import Group
-from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
 
 from producers.clock import default_step_ms
 from producers.log import LogReader
@@ -25,14 +21,15 @@ from producers.pace import speed_factor
 from producers.scenario import generate, preset_names
 from producers.topics import create_topics, specs
 from streams.cli.demo import write_log
-from streams.cli.output import command, err, iso, out
+from streams.cli.output import command, out
 from streams.cli.replay import read_policy
 from streams.cli.runs import log_folder, route
+from streams.cli.up_screen import screen
+from streams.cli.up_twin import LocalTwin
 from streams.closed_loop import ClosedLoop
 from streams.feed import Feed
-from streams.local import Broker, RedisServer, free_port
+from streams.local import Broker, RedisServer
 from streams.settings import Settings
-from streams.supervise import Supervised
 from twin.assembler import Partition
 from twin.decisions import WindowRecord
 from twin.dispatch.policy import Policy
@@ -66,7 +63,9 @@ def up(
         bool,
         typer.Option("--lockstep", help="Closed loop, each window waiting for the last: as `cpn replay`, bit for bit."),
     ] = False,
-    policy: Annotated[str, typer.Option(help="Dispatch policy of a lockstep run.")] = DEFAULT_POLICY,
+    policy: Annotated[
+        str | None, typer.Option(help=f"Dispatch policy of a lockstep run; default {DEFAULT_POLICY}.")
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option("--dir", help="Keep data and logs of all servers here; else they are deleted at the end."),
@@ -75,8 +74,8 @@ def up(
 ) -> None:
     """Start Kafka, Redis, workers, dispatcher, clock, producer and plant on this machine; Ctrl-C stops all.
 
-    Needs no Docker and no Java on the machine: pip install 'cpn-twin[stream,local]'. What the servers are given is
-    deleted at the end, so that each start finds a clean state, unless --dir says where to keep it.
+    Needs no Docker and no Java on the machine, but the extras stream and local of the package. What the servers are
+    given is deleted at the end, so that each start finds a clean state; --dir keeps it to look at.
 
     Examples:
       cpn up
@@ -87,7 +86,11 @@ def up(
 
       cpn up --lockstep --scenario tiny --policy price
     """
-    plan = _Plan(workers, scenario, log, speed, lockstep=read_policy(policy) if in_lockstep else None)
+    if policy is not None and not in_lockstep:
+        raise ConfigError("--policy is for --lockstep: a scenario or log brings its own in a policy.set.v1 event")
+    if speed is not None and in_lockstep:
+        raise ConfigError("--speed: in lockstep each window waits for the last, and nothing else sets the pace")
+    plan = _Plan(workers, scenario, log, speed, lockstep=read_policy(policy or DEFAULT_POLICY) if in_lockstep else None)
     kept = folder is not None
     place = folder or Path(tempfile.mkdtemp(prefix="cpn-up-"))
     if kept and (place / "redis").exists():
@@ -159,12 +162,12 @@ def _run(plan: _Plan, place: Path, seconds: float | None) -> None:
         broker = stack.enter_context(Broker(place / "kafka"))
         server = stack.enter_context(RedisServer(place / "redis"))
         create_topics(broker.bootstrap, specs("cpn", plan.partitions))
-        twin = _Twin(plan, broker, server, place)
+        twin = LocalTwin(plan.processes(), broker, server, place)
         stack.callback(twin.stop)
         twin.start()
         until = time.monotonic() + seconds if seconds else None
         conductor = stack.enter_context(_Conductor(plan, broker, place)) if plan.lockstep else None
-        with _screen(twin) as show:
+        with screen(twin) as show:
             while not stop() and (until is None or time.monotonic() < until) and not (conductor and conductor.ended):
                 show()
                 if wrong := twin.tend():
@@ -205,11 +208,13 @@ class _Conductor:
         if self._error is not None:
             raise self._error
         if self._last is not None:
-            state = "the run is over" if self.ended else "stopped before its end"
+            name = (self._plan.lockstep or Policy.parse(DEFAULT_POLICY)).label()
             out.print(
-                f"{state}: {self._windows:,} windows; state {self._last.state_sha256}, decisions {self._last.decisions_sha256}",
-                soft_wrap=True,
+                f"{'the run is over' if self.ended else 'stopped before its end'}: {self._windows:,} windows of {name}"
             )
+            out.print(f"state      {self._last.state_sha256}\ndecisions  {self._last.decisions_sha256}", soft_wrap=True)
+            if self._plan.log is not None:
+                out.print(f"compare: cpn replay {escape(str(self._plan.log))} --policy {name}", soft_wrap=True)
 
     def _run(self) -> None:
         try:
@@ -266,125 +271,3 @@ def _stopping() -> Iterator[Callable[[], bool]]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-
-
-class _Twin:
-    """The processes, and what they tell of themselves."""
-
-    def __init__(self, plan: _Plan, broker: Broker, server: RedisServer, place: Path) -> None:
-        self.broker, self.server, self.place = broker, server, place
-        self.metrics: dict[str, dict[str, float]] = {}
-        self.processes: list[Supervised] = []
-        self._ports: dict[str, int] = {}
-        (place / "logs").mkdir(exist_ok=True)
-        for name, argv, once in plan.processes():
-            env = {"CPN_BOOTSTRAP": broker.bootstrap, "CPN_REDIS_URL": server.url, "CPN_NAMESPACE": "cpn"}
-            if argv[0] in {"worker", "dispatcher"}:
-                self._ports[name] = free_port()
-                env["CPN_METRICS_PORT"] = str(self._ports[name])
-            self.processes.append(Supervised(name, argv, env, place / "logs", once=once))
-
-    def start(self) -> None:
-        """Start all."""
-        for process in self.processes:
-            process.start()
-
-    def stop(self) -> None:
-        """Stop all, those that write first."""
-        for process in reversed(self.processes):
-            process.ask_to_stop()
-        for process in reversed(self.processes):
-            process.stop()
-
-    def tend(self) -> str:
-        """Start again what crashed, and ask for metrics; what is wrong for good, or nothing."""
-        for process in self.processes:
-            if process.tend() and process.exits and process.pid is None and not process.done:
-                err.print(f"[yellow]{process.name} ended with exit code {process.exits[-1]}[/]; its log: {process.log}")
-            if process.state == "wrong":
-                return f"{process.name} cannot run:\n{escape(process.last_lines())}"
-        for server in (self.broker, self.server):
-            if not server.alive:
-                return f"{server.name} has ended; its log: {server.log}"
-        self.metrics = {name: asked for name, port in self._ports.items() if (asked := _ask(port))}
-        return ""
-
-    def total(self, name: str) -> float:
-        """Sum of a metric over all processes."""
-        return sum(metrics.get(name, 0.0) for metrics in self.metrics.values())
-
-
-def _ask(port: int) -> dict[str, float]:
-    """Metrics of a process, summed over their labels; nothing while it does not answer."""
-    found: dict[str, float] = {}
-    with contextlib.suppress(OSError):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=ASK_TIMEOUT_S) as answer:
-            text = answer.read().decode()
-        for line in text.splitlines():
-            if line and not line.startswith("#"):
-                name, value = line.partition("{")[0].partition(" ")[0], line.rpartition(" ")[2]
-                found[name] = found.get(name, 0.0) + float(value)
-    return found
-
-
-@contextlib.contextmanager
-def _screen(twin: _Twin) -> Iterator[Callable[[], None]]:
-    """A table that is drawn anew on a terminal; elsewhere a line now and then."""
-    if not out.is_terminal:
-        yield _Lines(twin).show
-        return
-    with Live(console=out, auto_refresh=False) as live:
-        yield lambda: live.update(_picture(twin), refresh=True)
-
-
-class _Lines:
-    """For logs and pipes: where things are, then a line whenever windows were decided."""
-
-    def __init__(self, twin: _Twin) -> None:
-        self._twin, self._windows = twin, -1.0
-        out.print(_addresses(twin), soft_wrap=True)
-
-    def show(self) -> None:
-        """Print what is new."""
-        windows = self._twin.total("cpn_windows_total")
-        if windows != self._windows:
-            self._windows = windows
-            out.print(_progress(self._twin), soft_wrap=True)
-
-
-def _addresses(twin: _Twin) -> str:
-    return f"Kafka {twin.broker.bootstrap}  Redis {twin.server.url}  logs {twin.place / 'logs'}"
-
-
-def _progress(twin: _Twin) -> str:
-    end = twin.total("cpn_window_end_seconds")
-    at = iso(int(end * 1000)) if end else "no window yet"
-    return (
-        f"{twin.total('cpn_windows_total'):,.0f} windows, {twin.total('cpn_decisions_total'):,.0f} decisions, "
-        f"{twin.total('cpn_records_total'):,.0f} records, {twin.total('cpn_lag_records'):,.0f} behind, "
-        f"{twin.total('cpn_dead_letters_total'):,.0f} dead letters; decided up to {at}"
-    )
-
-
-def _picture(twin: _Twin) -> Group:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("process", "state", "pid", "up", "restarts"):
-        table.add_column(column, justify="left" if column in {"process", "state"} else "right")
-    colours = {"runs": "green", "done": "green", "waits": "yellow", "wrong": "red", "stopped": "dim"}
-    for server in (twin.broker, twin.server):
-        table.add_row(server.name, "[green]runs[/]" if server.alive else "[red]ended[/]", str(server.pid or ""), "", "")
-    for process in twin.processes:
-        colour = colours[process.state]
-        restarts = len(process.exits) - process.done
-        table.add_row(
-            process.name,
-            f"[{colour}]{process.state}[/]",
-            str(process.pid or ""),
-            f"{process.uptime_s:,.0f} s" if process.pid else "",
-            str(restarts or ""),
-        )
-    hints = (
-        f"look: CPN_REDIS_URL={twin.server.url} cpn state cluster ID    "
-        f"CPN_BOOTSTRAP={twin.broker.bootstrap} cpn deadletter list    Ctrl-C stops all"
-    )
-    return Group(table, "", _progress(twin), f"[dim]{_addresses(twin)}[/]", f"[dim]{hints}[/]")

@@ -1,5 +1,6 @@
 """``cpn up`` as a user runs it: a whole twin from one command, and nothing left of it afterwards."""
 
+import contextlib
 import os
 import re
 import signal
@@ -69,7 +70,7 @@ def test_lockstep_ends_where_the_embedded_run_ends(tmp_path: Path) -> None:
     argv = [CPN, "up", "--lockstep", "--log", str(log), "--workers", "1", "--policy", "cost-greedy"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert f"state {embedded.state_sha256}, decisions {embedded.decisions_sha256}" in done.stdout
+    assert f"state      {embedded.state_sha256}\ndecisions  {embedded.decisions_sha256}\n" in done.stdout
 
 
 def test_ctrl_c_stops_all_and_leaves_nothing(started: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
@@ -79,6 +80,39 @@ def test_ctrl_c_stops_all_and_leaves_nothing(started: "subprocess.Popen[bytes]",
     assert started.wait(60) == 0
     assert not gone(children)
     assert not list(tmp_path.glob("cpn-up-*"))
+
+
+def test_servers_and_processes_that_are_killed_are_started_again(
+    started: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    named = {
+        "redis-server": "Redis has ended",
+        "kafka.Kafka": "Kafka has ended",
+        "dispatcher": "dispatcher ended with",
+    }
+    for word in named:
+        for pid in descendants(started.pid):
+            with contextlib.suppress(OSError):  # it has gone by itself, with what was killed before
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if word in command and "/bin/sh" not in command:
+                    os.kill(pid, signal.SIGKILL)
+    windows = re.compile(r"^([\d,]+) windows", re.MULTILINE)
+    before = int(windows.findall(log.read_text())[-1].replace(",", ""))
+    until = time.monotonic() + START_S
+
+    def goes_on() -> bool:
+        text = log.read_text()
+        return all(said in text for said in named.values()) and (
+            int(windows.findall(text)[-1].replace(",", "")) >= before + 3
+        )
+
+    while not goes_on():
+        assert started.poll() is None, log.read_text()
+        assert time.monotonic() < until, log.read_text()
+        time.sleep(0.2)
+    os.kill(started.pid, signal.SIGINT)
+    assert started.wait(60) == 0
 
 
 def test_kill_9_leaves_no_process_behind(started: "subprocess.Popen[bytes]") -> None:
@@ -96,6 +130,9 @@ def test_kill_9_leaves_no_process_behind(started: "subprocess.Popen[bytes]") -> 
         (["--scenario", "tiny", "--log", "x"], "--log and --scenario exclude each other"),
         (["--scenario", "tiny", "--speed", "max"], "a scenario follows a clock: give a factor such as 180x"),
         (["--log", "nothing-here"], "nothing-here"),
+        (["--policy", "stay"], "--policy is for --lockstep"),
+        (["--lockstep", "--speed", "10x"], "each window waits for the last"),
+        (["--lockstep", "--policy", "nobody"], "nobody"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_starts(options: list[str], message: str, tmp_path: Path) -> None:
