@@ -99,7 +99,7 @@ def look_at_broker(bootstrap: str, namespace: str) -> list[Finding]:
 
 def look_at_redis(url: str) -> list[Finding]:
     """Whether a Redis answers, is new enough, never forgets a key and logs every write."""
-    if importlib.util.find_spec("redis") is None:
+    if not _is_there("redis"):
         return [Finding("Redis", "bad", "redis is not installed", "pip install 'cpn-twin[stream]'")]
     from redis import Redis, RedisError  # noqa: PLC0415 - an extra
     from redis.backoff import NoBackoff  # noqa: PLC0415
@@ -178,14 +178,14 @@ def _numpy() -> Finding:
 
 
 def _parquet() -> Finding:
-    if importlib.util.find_spec("pyarrow") is None:
+    if not _is_there("pyarrow"):
         return Finding("Parquet logs", "optional", "pyarrow is not installed", "pip install 'cpn-twin[parquet]'")
     return Finding("Parquet logs", "ok", f"pyarrow {version('pyarrow')}")
 
 
 def _extras() -> Iterator[Finding]:
     for name, (purpose, modules) in EXTRAS.items():
-        missing = [module for module in modules if importlib.util.find_spec(module) is None]
+        missing = [module for module in modules if not _is_there(module)]
         if missing:
             lacking = f"{', '.join(missing)} not installed"
             yield Finding(f"extra {name}: {purpose}", "optional", lacking, f"pip install 'cpn-twin[{name}]'")
@@ -224,3 +224,11 @@ def _disk() -> Finding:
         return Finding("disk", "bad", f"{folder}: {error.strerror}", "set TMPDIR to a folder that can be written")
     status = "ok" if free_mb >= LEAST_FREE_MB else "bad"
     return Finding("disk", status, f"{free_mb:,} MB free here", "" if status == "ok" else "make room for run folders")
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module can be imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:
+        return True  # it is loaded, and has put something without a spec in its own place, as Faust does

@@ -21,7 +21,9 @@ def record(
     until: Annotated[
         str | None, typer.Option(help="End with the first clock at or after this event time: ISO 8601 or epoch ms.")
     ] = None,
-    idle: Annotated[str | None, typer.Option(help="End when nothing, not even a clock, has come for so long, such as 10s.")] = None,
+    idle: Annotated[
+        str | None, typer.Option(help="End when nothing, not even a clock, has come for so long, such as 10s.")
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with the log in --out, also after a crash; begin one if there is none."),
