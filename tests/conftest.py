@@ -28,6 +28,8 @@ settings.load_profile("cpn")
 def pytest_configure(config: pytest.Config) -> None:
     # kafka-python reads its message schemas this way when it is imported; nothing of ours does
     config.addinivalue_line("filterwarnings", "ignore:(open|read)_text is deprecated. Use files:DeprecationWarning")
+    # and it leaves sockets that were refused to the garbage collector, which may come by in any later test; ours are bound
+    config.addinivalue_line("filterwarnings", r"ignore:unclosed <socket\.socket .*laddr=\('0\.0\.0\.0':ResourceWarning")
 
 
 @pytest.fixture(scope="session")
