@@ -17,10 +17,11 @@ from faust.types import TP
 
 from streams.notices import Notice
 from streams.settings import Settings
+from streams.store.base import Claim as StoreClaim
 from streams.store.base import FencedError, TwinStore
 from streams.transport import Chunk, Claim
 from twin.columns import Columns, DeadLetter, Decoder
-from twin.errors import TwinBug
+from twin.errors import StoreError, TwinBug
 from twin.records import Records
 from twin.shards.shard import BASE_EVERY, Cut, Shard
 
@@ -75,6 +76,12 @@ class Part:
     def dirty(self) -> bool:
         """Whether anything is folded and not written."""
         return self.folded != self.written
+
+
+def _shard(topic: str, partition: int, held: StoreClaim) -> Shard:
+    if held.stored is None:
+        return Shard(topic, partition, base_every=BASE_EVERY, saved=True)
+    return Shard.load(topic, partition, held.stored, base_every=BASE_EVERY)
 
 
 @dataclass(slots=True)
@@ -135,11 +142,16 @@ class Ingest:
     async def _claim(self, tp: TP) -> Part:
         topic = self._settings.short(tp.topic)
         held = await self._store.claim(topic, tp.partition)
-        shard = (
-            Shard(topic, tp.partition, base_every=BASE_EVERY, saved=True)
-            if held.stored is None
-            else Shard.load(topic, tp.partition, held.stored, base_every=BASE_EVERY)
-        )
+        try:
+            shard = _shard(topic, tp.partition, held)
+        except StoreError as error:
+            # Redis 6.2 may replay half of a write that a power cut had cut off, after a second cut. The log has it all.
+            log.warning(
+                "shard.damaged", shard=f"{topic}-{tp.partition}", detail=str(error), next="folded from the log again"
+            )
+            await self._store.forget(topic, tp.partition)
+            held = await self._store.claim(topic, tp.partition)
+            shard = _shard(topic, tp.partition, held)
         self._claims += 1
         self.work.claims += 1
         return Part(tp, self._claims, held.owner, shard, Decoder(topic), held.next, held.next, held.next)

@@ -74,6 +74,10 @@ class TwinStore(Protocol):
         """A shard as ``claim`` gives it, of one moment and without claiming it; None if there is nothing."""
         ...
 
+    async def forget(self, topic: str, partition: int) -> None:
+        """Delete all that is stored of a shard, its cuts and its claim too: the next claim starts at zero."""
+        ...
+
     async def last_serial(self, topic: str, partition: int) -> int:
         """Serial of the cut written last, dropped or not; -1: none."""
         ...

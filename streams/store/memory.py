@@ -100,6 +100,10 @@ class MemoryStore:
         claim = self._shard(topic, partition).read()
         return claim if claim.stored else None
 
+    async def forget(self, topic: str, partition: int) -> None:
+        """See ``TwinStore``."""
+        self._shards.pop((topic, partition), None)
+
     async def last_serial(self, topic: str, partition: int) -> int:
         """See ``TwinStore``."""
         return self._shard(topic, partition).last_serial

@@ -204,6 +204,12 @@ class RedisStore:
         holder, at = cast("list[bytes | None]", stored)
         return holder == owner and int(at or 0) == position
 
+    async def forget(self, topic: str, partition: int) -> None:
+        """See ``TwinStore``."""
+        cuts = [("cut", serial) for serial in await self._serials(topic, partition, "cuts")]
+        names = [("meta",), ("cuts",), ("bases",), *_layout(topic).keys, *cuts]
+        await self._ask(self._redis.unlink(*[self._key(topic, partition, *name) for name in names]))
+
     # ------------------------------------------------------------------------------------------------- cuts
 
     async def last_serial(self, topic: str, partition: int) -> int:

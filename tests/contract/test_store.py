@@ -134,6 +134,20 @@ async def test_a_claimer_can_ask_whether_its_claim_stands(stores: Opener) -> Non
     assert not await mine.holds("tasks", 1, owner, 10)
 
 
+async def test_a_shard_that_is_forgotten_starts_at_zero_and_its_owner_is_turned_away(stores: Opener) -> None:
+    store = stores()
+    for partition in (1, 2):
+        owner = (await store.claim("tasks", partition)).owner
+        await store.apply("tasks", partition, owner, 0, 10, save("ten", [(0, b"ten")], [(0, "a")]), [cut(0)])
+    await store.forget("tasks", 1)
+    assert await store.read("tasks", 1) is None
+    assert (await store.cuts("tasks", 1, -1), await store.last_serial("tasks", 1)) == ([], -1)
+    assert (await store.read("tasks", 2)) is not None
+    assert len(await store.cuts("tasks", 2, -1)) == 1
+    assert not await store.holds("tasks", 1, owner, 10)
+    assert (await store.claim("tasks", 1)).next == 0
+
+
 async def test_overlaps_and_holes_are_refused(stores: Opener) -> None:
     store = stores()
     owner = (await store.claim("tasks", 1)).owner

@@ -203,6 +203,19 @@ async def test_a_worker_with_nothing_to_write_learns_that_the_store_has_forgotte
         await bench.ingest._tend()
 
 
+async def test_a_damaged_shard_is_folded_from_the_log_again(log: Path, reference: Reference) -> None:
+    store = MemoryStore()
+    await store.set_mark(DECIDED, FOLLOWED_TO_THE_END.encode())
+    await fold_all(log, Bench(store).ingest, tps_of(log), size=100)
+    store._shards["tasks", 0].tables["tasks"].ids[1_000_000] = "nobody"
+    again = Bench(store)
+    claims = await again.ingest.claim(tps_of(log))
+    assert claims[TP("cpn.tasks", 0)].offset == 0
+    assert claims[TP("cpn.tasks", 1)].offset > 0
+    await fold_all(log, again.ingest, tps_of(log), size=100)
+    assert await decide_all(log, store) == reference.records
+
+
 async def test_a_partition_waits_for_the_dispatcher_and_goes_on_with_it(log: Path, reference: Reference) -> None:
     store, tp = MemoryStore(), TP("cpn.power", 0)
     bench = Bench(store, pending_windows=3)
