@@ -18,7 +18,7 @@ from faust.types import TP
 from streams.notices import Notice
 from streams.settings import Settings
 from streams.store.base import Claim as StoreClaim
-from streams.store.base import FencedError, TwinStore
+from streams.store.base import DamagedError, FencedError, TwinStore
 from streams.transport import Chunk, Claim
 from twin.columns import Columns, DeadLetter, Decoder
 from twin.errors import StoreError, TwinBug
@@ -78,12 +78,6 @@ class Part:
         return self.folded != self.written
 
 
-def _shard(topic: str, partition: int, held: StoreClaim) -> Shard:
-    if held.stored is None:
-        return Shard(topic, partition, base_every=BASE_EVERY, saved=True)
-    return Shard.load(topic, partition, held.stored, base_every=BASE_EVERY)
-
-
 @dataclass(slots=True)
 class Work:
     """What a worker has done, for its metrics: counts, and seconds by stage."""
@@ -141,20 +135,26 @@ class Ingest:
 
     async def _claim(self, tp: TP) -> Part:
         topic = self._settings.short(tp.topic)
-        held = await self._store.claim(topic, tp.partition)
         try:
-            shard = _shard(topic, tp.partition, held)
-        except StoreError as error:
-            # Redis 6.2 may replay half of a write that a power cut had cut off, after a second cut. The log has it all.
+            held, shard = await self._load(topic, tp.partition)
+        except DamagedError as error:  # the log has it all
             log.warning(
                 "shard.damaged", shard=f"{topic}-{tp.partition}", detail=str(error), next="folded from the log again"
             )
             await self._store.forget(topic, tp.partition)
-            held = await self._store.claim(topic, tp.partition)
-            shard = _shard(topic, tp.partition, held)
+            held, shard = await self._load(topic, tp.partition)
         self._claims += 1
         self.work.claims += 1
         return Part(tp, self._claims, held.owner, shard, Decoder(topic), held.next, held.next, held.next)
+
+    async def _load(self, topic: str, partition: int) -> tuple[StoreClaim, Shard]:
+        held = await self._store.claim(topic, partition)
+        if held.stored is None:
+            return held, Shard(topic, partition, base_every=BASE_EVERY, saved=True)
+        try:
+            return held, Shard.load(topic, partition, held.stored, base_every=BASE_EVERY)
+        except StoreError as error:
+            raise DamagedError(str(error)) from error
 
     def revoke(self) -> None:
         """Forget all partitions: whatever is still in a buffer finds no claim."""

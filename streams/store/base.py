@@ -24,6 +24,10 @@ class FencedError(StoreError):
     """Another process has claimed the partition, or the store has rolled back: this process's memory is worth nothing now."""
 
 
+class DamagedError(StoreError):
+    """What is stored of a shard is not whole: it has to be forgotten and folded from the log again."""
+
+
 class Claim(NamedTuple):
     """A shard as stored. ``next`` is the log position to go on from; nothing stored yet: 0 and None."""
 
@@ -43,6 +47,7 @@ class TwinStore(Protocol):
 
         Raises:
             ConfigError: the shard is stored in another schema.
+            DamagedError: a write to it was left half done.
         """
         ...
 

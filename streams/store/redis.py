@@ -30,7 +30,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from streams.store.base import CUTS_AT_ONCE, Claim, check_order, fenced
+from streams.store.base import CUTS_AT_ONCE, Claim, DamagedError, check_order, fenced
 from twin.errors import AwayError, ConfigError, StoreError
 from twin.shards.saved import ShardSave, StoredShard, StoredTable, TableSave, other_schema
 from twin.shards.shard import SCHEMA, Cut, empty_tables
@@ -164,6 +164,10 @@ class RedisStore:
         verdict, owner, *stored = await self._claim(keys=keys, args=[token, SCHEMA, layout.kinds])
         if verdict == b"schema":
             raise other_schema(f"{topic}-{partition} in Redis at {self._where}", int(owner), SCHEMA)
+        if verdict == b"torn":
+            raise DamagedError(
+                f"{topic}-{partition} in Redis at {self._where}: the write up to {owner[5:].decode()} is half done"
+            )
         if verdict == b"none":
             return Claim(owner, 0, None)
         next_, head, *parts = stored

@@ -17,7 +17,7 @@ redis = pytest.importorskip("redis")
 from redis.asyncio import Redis  # noqa: E402 - redis is of an extra
 
 from streams.local import RedisServer  # noqa: E402
-from streams.store.base import FencedError  # noqa: E402
+from streams.store.base import DamagedError, FencedError  # noqa: E402
 from streams.store.redis import MOST_BYTES, RedisStore  # noqa: E402
 
 pytestmark = pytest.mark.broker
@@ -358,3 +358,16 @@ async def test_a_server_that_does_not_answer_in_time_is_an_error(tmp_path: Path)
             with pytest.raises(StoreError, match="Redis at"):
                 await asyncio.wait_for(call, 10)
         await store.close()
+
+
+async def test_a_write_that_a_crash_left_half_done_is_not_taken_for_whole(store: RedisStore, client: "Redis") -> None:
+    owner = (await store.claim("tasks", 1)).owner
+    await store.apply("tasks", 1, owner, 0, 10, save("ten", [(0, b"ten")]), [])
+    meta = "cpn:v1:{tasks:1}:meta"
+    assert not [field for field in await client.hkeys(meta) if field.startswith(b"torn")]
+    await client.hset(meta, "torn:20", "1")  # what the beginning of the write up to 20 leaves
+    for ask in (store.claim, store.read):
+        with pytest.raises(DamagedError, match=r"tasks-1 in Redis at .*: the write up to 20 is half done"):
+            await ask("tasks", 1)
+    await store.forget("tasks", 1)
+    assert (await store.claim("tasks", 1)).next == 0

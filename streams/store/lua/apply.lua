@@ -10,7 +10,10 @@ if stored == ARGV[3] then return {'ok', stored} end -- my own write, sent again 
 if stored ~= ARGV[2] then return {'moved', stored} end
 
 -- A full Redis refuses a script at its first write only, and only if that may need memory (HDEL does not): this one does.
-redis.call('HSET', KEYS[1], 'schema', ARGV[4])
+-- The mark is taken away by the last write. Redis 6.2 can replay the first half of a script: what its append-only file was cut
+-- off in is kept there as the beginning of a transaction, and executed with the next one after another restart.
+local torn = 'torn:' .. ARGV[3]
+redis.call('HSET', KEYS[1], 'schema', ARGV[4], torn, '1')
 
 local MANY = 4000 -- unpack fails from about 8,000 values on
 local function call(command, key, values)
@@ -45,4 +48,5 @@ for i = #changes + 4, #KEYS do
 end
 redis.call('HSET', KEYS[1], 'next', ARGV[3], 'head', ARGV[5])
 if serial then redis.call('HSET', KEYS[1], 'serial', serial) end
+redis.call('HDEL', KEYS[1], torn)
 return {'ok', ARGV[3]}

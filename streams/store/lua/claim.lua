@@ -7,6 +7,9 @@ if ARGV[1] ~= '' then
   redis.call('HSET', KEYS[1], 'owner', ARGV[1])
   meta[2] = ARGV[1]
 end
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.sub(field, 1, 5) == 'torn:' then return {'torn', field} end
+end
 if not meta[3] then return {'none', meta[2] or ''} end
 local reply = {'ok', meta[2] or '', meta[3], meta[4]}
 for i = 2, #KEYS do
